@@ -1,0 +1,99 @@
+/**
+ * The backend half of the contract: the hooks that netback calls, and what it hands the plugin.
+ *
+ * As in history (netback hooks, version 0x00010001) nothing here is on netback's data path: the plugin sees
+ * frames through its own hold on a NIC port. Probe and remove are per vif.
+ */
+import type { Capabilities } from './capabilities.js';
+import type { Frame } from './frame.js';
+import type { ReceiveFence, VifIdentity } from './frontend.js';
+import type { CommonServices, MappedPages } from './services.js';
+
+/** Quotas of one vif, read all or nothing from the store's `limits/` (defaults 8, 384, 8), fixed at probe. */
+export interface VifLimits {
+  /** Receive filters. */
+  readonly maxFilters: number;
+  /** Pages of packet buffers. */
+  readonly maxBufferPages: number;
+  /** Multicast groups. */
+  readonly maxMulticasts: number;
+}
+
+/** A plugin's hold on one port of a NIC: what `driverlink` was. */
+export interface NicPortHold {
+  /** The port's name, which the vif's `accel` key names: `eth0`. */
+  readonly name: string;
+  /** The NIC's own control interface. A plugin knows the kind of NIC that it was written for, and checks. */
+  readonly device: unknown;
+  /**
+   * Shows `handler` each frame that the driver domain receives from the wire on this port, before the bridge
+   * has it. The handler looks and returns; it keeps and changes nothing. Ends with the function returned.
+   */
+  onReceive(handler: (frame: Frame) => void): () => void;
+  /** Shows `handler` each frame that the driver domain sends to the wire on this port. */
+  onTransmit(handler: (frame: Frame) => void): () => void;
+  /** Resolves when every frame that the NIC had given to the driver domain before this call has been handled. */
+  received(): Promise<void>;
+  /** Calls `handler` on link changes and at once with the present state. */
+  onLink(handler: (up: boolean) => void): () => void;
+  /** Calls `handler` when the NIC was reset: every VI and filter is gone. */
+  onReset(handler: () => void): () => void;
+}
+
+/** What netback hands a plugin for one vif. */
+export interface BackendServices extends CommonServices {
+  /** Which device this is. */
+  readonly vif: VifIdentity;
+  /** Quotas. */
+  readonly limits: VifLimits;
+  /** The NIC port that the vif's `accel` key names. */
+  readonly port: NicPortHold;
+  /**
+   * Maps pages of the guest for the device: the driver domain's CPU does not touch them.
+   * @throws when a reference is not granted to this domain; nothing stays mapped then.
+   */
+  map(refs: Uint32Array, access: 'read' | 'write'): MappedPages;
+  /**
+   * Resolves, when every frame that has entered the slow path towards the guest is on its rx rings, to that
+   * point in the stream. With `port.received()` before it, it orders the first fast frame of a flow behind the
+   * last slow one.
+   */
+  fence(): Promise<ReceiveFence>;
+  /** The vif's transmit rate limit in bytes per second, or 0 for none. */
+  readonly rateBytesPerSecond: number;
+}
+
+/** One vif's backend plugin: what `probe` made. */
+export interface BackendAccelerator {
+  /** Takes the VI down and gives everything back; bounded in time, and needs nothing from the guest. */
+  remove(): Promise<void>;
+  /** The vif's state for `explain`: VI, filters with hits, quotas; plain data. */
+  describe(): Readonly<Record<string, unknown>>;
+}
+
+/** A backend plugin: what its module exports by default. */
+export interface BackendAcceleratorDefinition {
+  /** Marks the kind; set by {@link defineBackendAccelerator}. */
+  readonly kind: 'backend';
+  /** The npm name of the package. */
+  readonly name: string;
+  /** The package's version. */
+  readonly version: string;
+  /** The contract it was made for. */
+  readonly contract: number;
+  /** What it can do, as data. */
+  readonly capabilities: Capabilities;
+  /** Name of the frontend plugin that a guest is told to load (`accel-frontend`). */
+  readonly frontend: string;
+  /** Whether it knows this kind of NIC; asked before `probe`. */
+  supports(device: unknown): boolean;
+  /** Attaches to one vif. A rejection leaves the vif on the slow path, with the reason recorded. */
+  probe(services: BackendServices): Promise<BackendAccelerator>;
+}
+
+/** Declares a backend plugin; a module's default export. */
+export function defineBackendAccelerator(
+  definition: Omit<BackendAcceleratorDefinition, 'kind'>,
+): BackendAcceleratorDefinition {
+  return { ...definition, kind: 'backend' };
+}

@@ -1,0 +1,21 @@
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+// One project per package, named after its folder, and `workspace` for the tests that look at all of them.
+// A package's built dist/ is what other packages and worker threads load: build before running these.
+const root = fileURLToPath(new URL('.', import.meta.url));
+const packages = readdirSync(new URL('packages', import.meta.url));
+
+export default defineConfig({
+  test: {
+    coverage: { include: ['packages/*/dist/**/*.js'] },
+    projects: [
+      ...packages.map((name) => ({
+        extends: true as const,
+        test: { name, root: `${root}packages/${name}`, include: ['test/**/*.test.ts', 'src/**/*.test.ts'] },
+      })),
+      { extends: true as const, test: { name: 'workspace', root, include: ['test/**/*.test.ts'] } },
+    ],
+  },
+});
