@@ -1,0 +1,6 @@
+/**
+ * The netif wire format: layouts, flags and limits of Xen's network protocol.
+ *
+ * @packageDocumentation
+ */
+export * from './layouts.js';

@@ -1,0 +1,82 @@
+/**
+ * A connection to a server in the same thread, for a machine that runs all its domains in one.
+ *
+ * Nothing is delivered in the call that sends it: each message is one task for `schedule`, which decides when;
+ * a seeded scheduler so orders whole runs. Tasks carry no message of their own: each delivers the next one, so the
+ * order on the connection holds in whatever order tasks run.
+ */
+import type { Connection } from './connection.js';
+import { Fifo } from './fifo.js';
+import type { StoreServer } from './server.js';
+import type { StoreTransport } from './transport.js';
+
+/** Messages that may be under way to the client; more wait in the server, where equal events become one. */
+const WINDOW = 16;
+
+class DirectTransport implements StoreTransport {
+  readonly #schedule: (task: () => void) => void;
+  readonly #toServer = new Fifo<() => void>();
+  readonly #toClient = new Fifo<() => void>();
+  readonly #connection: Connection;
+  #onMessage: ((message: Uint8Array) => void) | undefined;
+  #onClosed: ((reason: string) => void) | undefined;
+  #closed = false;
+
+  constructor(server: StoreServer, domid: number, schedule: (task: () => void) => void) {
+    this.#schedule = schedule;
+    this.#connection = server.connect(
+      domid,
+      (message) => this.#carry(this.#toClient, () => this.#onMessage?.(message)),
+      {
+        writable: () => this.#toClient.length < WINDOW,
+        onClosed: (reason) => this.#carry(this.#toClient, () => this.#endedByServer(reason)),
+      },
+    );
+  }
+
+  send(message: Uint8Array): void {
+    if (!this.#closed) this.#carry(this.#toServer, () => this.#connection.receive(message));
+  }
+
+  onMessage(handler: (message: Uint8Array) => void): void {
+    this.#onMessage = handler;
+  }
+
+  onClosed(handler: (reason: string) => void): void {
+    this.#onClosed = handler;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    // After what was sent before it.
+    this.#carry(this.#toServer, () => this.#connection.close());
+  }
+
+  #carry(queue: Fifo<() => void>, deliver: () => void): void {
+    queue.push(deliver);
+    this.#schedule(() => {
+      queue.shift()?.();
+      if (queue === this.#toClient) this.#connection.drain();
+    });
+  }
+
+  #endedByServer(reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#onClosed?.(reason);
+  }
+}
+
+/**
+ * Connects domain `domid` to a server in this thread.
+ * @param schedule runs each task once, later, in any order.
+ * @throws StoreError `EINVAL` for a number that no domain can have.
+ */
+export function connectDirect(
+  server: StoreServer,
+  domid: number,
+  schedule: (task: () => void) => void,
+): StoreTransport {
+  return new DirectTransport(server, domid, schedule);
+}
