@@ -32,7 +32,7 @@ export const table: Readonly<Record<string, Row>> = {
   host: {
     workspace: ['core-hooks', 'xen', 'nic-vi', 'netfront', 'netback'],
     byName: ['dummy-accel-frontend', 'dummy-accel-backend'],
-    external: ['@valibot/to-json-schema', 'cli-table3', 'commander', 'valibot', 'yaml'],
+    external: ['@valibot/to-json-schema', 'cli-table3', 'commander', 'uplot', 'valibot', 'yaml'],
     optional: ['koffi'],
     builtins: 'everywhere',
   },

@@ -4,7 +4,9 @@ export default defineConfig({
   entry: {
     index: 'src/index.ts',
     cli: 'src/cli.ts',
+    // Programs of their own: a worker thread, and an ordinary process.
     'domain-worker': 'src/machine/domain-worker.ts',
+    'tcp-peer': 'src/traffic/tcp-peer.ts',
   },
   format: ['esm'],
   platform: 'node',

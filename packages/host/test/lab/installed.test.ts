@@ -1,0 +1,36 @@
+// Which plugins a missing one is compared with, and how the real search for plugins answers.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { LabFileError, loadLab } from '../../src/lab/index.js';
+import { installedPlugins } from '../../src/lab/installed.js';
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'netaccel-installed-'));
+  for (const name of ['@vendor/fastnic-accel-backend', 'accel-plain', '@netaccel-like/other', 'left-pad'])
+    mkdirSync(join(folder, 'node_modules', name), { recursive: true });
+  mkdirSync(join(folder, 'labs'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+test('finds them around a folder, scoped and not, and around this package', () => {
+  const names = installedPlugins(join(folder, 'labs'));
+  expect(names).toEqual(expect.arrayContaining(['@vendor/fastnic-accel-backend', 'accel-plain']));
+  expect(names).toContain('@netaccel/dummy-accel-backend');
+  expect(names).not.toContain('left-pad');
+  expect(names).not.toContain('@netaccel-like/other');
+});
+
+test('a plugin by a path beside the lab file, and one that is misspelt', () => {
+  writeFileSync(join(folder, 'labs', 'mine.mjs'), 'export default {};\n');
+  const file = join(folder, 'labs', 'lab.yaml');
+  writeFileSync(file, 'lab: 1\nhosts: { a: { accelerator: ./mine.mjs } }\n');
+  expect(loadLab(file).hosts[0]!.accelerators).toMatchObject([
+    { name: './mine.mjs', url: expect.stringMatching(/^file:.*mine\.mjs$/) as string },
+  ]);
+  writeFileSync(file, 'lab: 1\nhosts: { a: { accelerator: "@vendor/fastnic-acel-backend" } }\n');
+  expect(() => loadLab(file)).toThrow(LabFileError);
+  expect(() => loadLab(file)).toThrow('did you mean @vendor/fastnic-accel-backend?');
+});
