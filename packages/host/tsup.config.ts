@@ -8,6 +8,8 @@ export default defineConfig({
     'domain-worker': 'src/machine/domain-worker.ts',
     'tcp-peer': 'src/traffic/tcp-peer.ts',
   },
+  // An optional dependency: loaded where it is installed, with its native code beside it.
+  external: ['koffi'],
   format: ['esm'],
   platform: 'node',
   target: 'node20.19',

@@ -6,6 +6,7 @@ export default defineConfig({
     'netif/index': 'src/netif/index.ts',
     'store/index': 'src/store/index.ts',
     'sim/index': 'src/sim/index.ts',
+    'sim/workers': 'src/sim/workers.ts',
   },
   format: ['esm'],
   platform: 'node',

@@ -9,3 +9,4 @@ export * from './layout.js';
 export * from './machine.js';
 export * from './ring.js';
 export * from './xenbus.js';
+export * from './mailbox.js';

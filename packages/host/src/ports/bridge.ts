@@ -84,6 +84,11 @@ export class Bridge {
     this.observer = observer;
   }
 
+  /** Shows every frame that leaves by the port of that name to `observer` first; `undefined` ends it. */
+  observeOutput(name: string, observer: ((frame: Frame) => void) | undefined): void {
+    for (const port of this.ports) if (port?.name === name) port.observe(observer);
+  }
+
   /** Ports with counters, and the addresses learned. */
   describe(): { ports: ({ name: string } & BridgePortStatistics)[]; addresses: { mac: string; port: string; ageMs: number }[] } {
     return {
@@ -147,6 +152,8 @@ const REFRESH_FRAMES = 4096;
 class Port implements BridgePort, FrameSink {
   readonly statistics: BridgePortStatistics = { inFrames: 0, outFrames: 0, flooded: 0, filtered: 0, runt: 0 };
   readonly input: FrameSink = this;
+  /** The receiver, or the receiver behind an observer. */
+  private output: FrameSink;
   private pending = false;
   // The last source learned and the last destination found: most frames repeat them.
   private sourceHigh = -1;
@@ -160,9 +167,27 @@ class Port implements BridgePort, FrameSink {
   constructor(
     readonly name: string,
     readonly number: number,
-    private readonly output: FrameSink,
+    private readonly receiver: FrameSink,
     private readonly bridge: Bridge,
-  ) {}
+  ) {
+    this.output = receiver;
+  }
+
+  observe(observer: ((frame: Frame) => void) | undefined): void {
+    const { receiver } = this;
+    this.output =
+      observer === undefined
+        ? receiver
+        : {
+            deliver: (frame) => {
+              observer(frame);
+              receiver.deliver(frame);
+            },
+            flush: () => {
+              receiver.flush();
+            },
+          };
+  }
 
   deliver(frame: Frame): void {
     this.bridge.forward(this, frame);

@@ -62,6 +62,11 @@ export class NetworkNamespace {
     });
   }
 
+  /** Where it is in the file system, as long as it is open: what `nsenter --net=` takes. */
+  get path(): string {
+    return `/proc/${process.pid}/fd/${this.descriptor}`;
+  }
+
   /**
    * Runs `action` with the calling thread in this namespace: sockets made and /proc/sys/net read or written
    * there are the namespace's. It must be synchronous and start no thread (no worker, no asynchronous file or

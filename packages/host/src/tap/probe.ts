@@ -62,7 +62,8 @@ export async function probeTap(): Promise<TapProbe> {
   return { available: true, needsUserNamespace };
 }
 
-function tunObstacle(): { detail: string; remedy: string } | undefined {
+/** Why the TUN device cannot be opened, and what to do; undefined when it can. */
+export function tunObstacle(): { detail: string; remedy: string } | undefined {
   try {
     closeSync(openSync(TUN_DEVICE, constants.O_RDWR));
     return undefined;

@@ -1,0 +1,189 @@
+/**
+ * Which frames the device takes: every reason to decline, in its order. All of them are decided here, before anybody
+ * asks whether there is room; a frame that passes goes, now or when there is room.
+ *
+ * Also what that needs to know: which addresses are across the wire. Called by the device for each frame; allocates
+ * nothing.
+ */
+import { Checksum, Segmentation, Verdict, declined } from '@netaccel/core-hooks';
+import type { Frame, Memory } from '@netaccel/core-hooks';
+import {
+  ETHERNET_BYTES,
+  EtherType,
+  EventFlag,
+  FrameHeaders,
+  MAX_FRAGMENTS,
+  MacTable,
+  Protocol,
+  UNTAGGED,
+  macHigh,
+  macLow,
+} from '@netaccel/nic-vi';
+import type { HandoverMessage } from '@netaccel/nic-vi';
+
+const inactive = declined('inactive');
+const linkDown = declined('link-down');
+const malformed = declined('malformed');
+const broadcast = declined('broadcast');
+const unknownDestination = declined('unknown-destination');
+const vlan = declined('vlan');
+const notIp = declined('not-ip');
+const notTcpUdp = declined('not-tcp-udp');
+const ipFragment = declined('ip-fragment');
+const segmentation = declined('segmentation');
+const checksum = declined('checksum');
+const spoofed = declined('spoofed');
+const tooLong = declined('too-long');
+
+/** Addresses remembered, and for how long without a word from them. */
+const PLACES = 256;
+const AGEING_MS = 300_000;
+/** How long the last address found is believed without looking again. */
+const REFRESH_MS = 1000;
+/** Where an address is. */
+const HERE = 0;
+const ACROSS = 1;
+const GROUP_BIT = 1;
+/** Least payload bytes of a segment that the NIC cuts. */
+const MIN_SEGMENT_BYTES = 48;
+const PAGE_SHIFT = 12;
+
+/** Most descriptors that a frame takes: a piece for each fragment, and for each page that one goes on to. */
+export function mostPieces(frame: Frame): number {
+  let pieces = frame.totalBytes >>> PAGE_SHIFT;
+  for (let f: Frame | null = frame; f !== null; f = f.next) pieces++;
+  return pieces;
+}
+
+/** The choice of one device. */
+export class Choice {
+  /** Frames are taken at all: set-up is complete, and nobody takes it down. */
+  active = false;
+  /** The port has link. */
+  linkUp = false;
+  /** The time, to within a poll. */
+  now = 0;
+  private readonly bytes: Uint8Array;
+  private readonly headers: FrameHeaders;
+  private readonly places = new MacTable(PLACES, AGEING_MS);
+  private readonly ownHigh: number;
+  private readonly ownLow: number;
+  private readonly maxFrameBytes: number;
+  // The last destination that was across, and the last source that was learned.
+  private toHigh = -1;
+  private toLow = 0;
+  private toUntil = 0;
+  private fromHigh = -1;
+  private fromLow = 0;
+  private fromUntil = 0;
+
+  /**
+   * @param memory the memory that frames are in.
+   * @param mac the guest's own address.
+   * @param can what the VI can do.
+   */
+  constructor(
+    memory: Memory,
+    mac: Uint8Array,
+    private readonly can: HandoverMessage,
+  ) {
+    this.bytes = memory.bytes;
+    this.headers = new FrameHeaders(memory);
+    this.ownHigh = macHigh(mac, 0);
+    this.ownLow = macLow(mac, 0);
+    this.maxFrameBytes = can.mtu + ETHERNET_BYTES;
+  }
+
+  /** `Verdict.sent` when the device takes the frame, or the reason why not. */
+  of(frame: Frame): Verdict {
+    if (!this.active) return inactive;
+    if (!this.linkUp) return linkDown;
+    const { bytes, headers: h, can } = this;
+    const { address, length, totalBytes } = frame;
+    if (length < ETHERNET_BYTES) return malformed;
+    if ((bytes[address]! & GROUP_BIT) !== 0) return broadcast;
+    if (!this.isAcross(macHigh(bytes, address), macLow(bytes, address))) return unknownDestination;
+    h.parse(address, length, totalBytes);
+    if (h.vlan !== UNTAGGED) return vlan;
+    if (h.version === 0) return h.etherType === EtherType.ipv4 || h.etherType === EtherType.ipv6 ? malformed : notIp;
+    if (h.protocol !== Protocol.tcp && h.protocol !== Protocol.udp) return notTcpUdp;
+    const whole = frame.segmentation === Segmentation.none;
+    const blank = frame.checksum === Checksum.blank;
+    // An IP fragment goes as it is; what the NIC has to work on must be complete.
+    if (h.payload === 0) {
+      if ((h.flags & EventFlag.fragment) === 0) return malformed;
+      if (blank || !whole) return ipFragment;
+    }
+    if (!whole && !this.canCut(frame)) return segmentation;
+    if (blank && !can.transmitChecksum) return checksum;
+    if (macHigh(bytes, address + 6) !== this.ownHigh || macLow(bytes, address + 6) !== this.ownLow) return spoofed;
+    if (totalBytes > (whole ? this.maxFrameBytes : can.maxTransmitBytes)) return tooLong;
+    if (frame.next !== null && mostPieces(frame) >= Math.min(can.maxFragments, MAX_FRAGMENTS)) return tooLong;
+    return Verdict.sent;
+  }
+
+  /** Whether the frame is addressed to this guest. */
+  isOwn(frame: Frame): boolean {
+    return macHigh(this.bytes, frame.address) === this.ownHigh && macLow(this.bytes, frame.address) === this.ownLow;
+  }
+
+  /** A frame arrived by the device: its source is across the wire, unless the other half has said otherwise since. */
+  hear(frame: Frame): void {
+    const at = frame.address + 6;
+    const high = macHigh(this.bytes, at);
+    const low = macLow(this.bytes, at);
+    if (high === this.fromHigh && low === this.fromLow && this.now < this.fromUntil) return;
+    this.fromHigh = high;
+    this.fromLow = low;
+    this.fromUntil = this.now + REFRESH_MS;
+    if (this.places.find(high, low, this.now) !== HERE) this.learn(high, low, ACROSS);
+  }
+
+  /** The other half saw an address arrive from the wire. */
+  across(mac: Uint8Array): boolean {
+    return this.learn(macHigh(mac, 0), macLow(mac, 0), ACROSS);
+  }
+
+  /** The other half saw an address on this host; a group's address stands for all. */
+  here(mac: Uint8Array): boolean {
+    this.toHigh = -1;
+    if ((mac[0]! & GROUP_BIT) === 0) return this.learn(macHigh(mac, 0), macLow(mac, 0), HERE);
+    this.places.forgetPort(ACROSS);
+    return true;
+  }
+
+  /** Addresses across the wire, for `explain`. */
+  describe(): readonly Readonly<Record<string, unknown>>[] {
+    return this.places
+      .entries(this.now)
+      .filter(({ port }) => port === ACROSS)
+      .map(({ mac, ageMs }) => ({ mac, ageMs }));
+  }
+
+  /** Answers whether it is an address that can be somewhere: a single one's, and not this guest's. */
+  private learn(high: number, low: number, place: number): boolean {
+    const fits = (high & GROUP_BIT) === 0 && (high !== this.ownHigh || low !== this.ownLow);
+    if (fits) this.places.learn(high, low, place, this.now);
+    return fits;
+  }
+
+  private isAcross(high: number, low: number): boolean {
+    if (high === this.toHigh && low === this.toLow && this.now < this.toUntil) return true;
+    if (this.places.find(high, low, this.now) !== ACROSS) return false;
+    this.toHigh = high;
+    this.toLow = low;
+    this.toUntil = this.now + REFRESH_MS;
+    return true;
+  }
+
+  private canCut(frame: Frame): boolean {
+    const h = this.headers;
+    return (
+      this.can.segmentation &&
+      h.protocol === Protocol.tcp &&
+      (frame.segmentation === Segmentation.tcpv4 ? 4 : 6) === h.version &&
+      frame.segmentBytes >= MIN_SEGMENT_BYTES &&
+      h.payload + frame.segmentBytes <= this.maxFrameBytes
+    );
+  }
+}

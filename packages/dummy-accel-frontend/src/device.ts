@@ -1,0 +1,287 @@
+/**
+ * One device: the hooks that netfront calls, over a VI.
+ *
+ * Both ways nothing is copied: frames are sent from netfront's own memory, and delivered in the device's receive
+ * buffers. What goes by the fast path is decided in choice.ts, what has to wait for the slow path in fences.ts.
+ */
+import { PAGE_BYTES, Verdict, declined } from '@netaccel/core-hooks';
+import type { AcceleratorStatistics, Frame, FrontendAccelerator, FrontendServices } from '@netaccel/core-hooks';
+import {
+  Answers,
+  ControlMessage,
+  EventType,
+  FrameVi,
+  NOT_REGISTERED,
+  ReceiveMerger,
+  Transmit,
+  decodeAddress,
+  decodeFilter,
+  decodeLink,
+  encodeStray,
+} from '@netaccel/nic-vi';
+import type { FrameViHandler } from '@netaccel/nic-vi';
+import { Choice, mostPieces } from './choice.js';
+import { Fences } from './fences.js';
+import { ask, setUp } from './setup.js';
+import type { Vi } from './setup.js';
+
+const notRegistered = declined('not-registered');
+const tooLong = declined('too-long');
+
+/** How long the other half may take to end the filters, and the NIC to send what it has. */
+const QUIESCE_MS = 1000;
+const LAST_LOOKS = 50;
+const LOOK_MS = 10;
+
+/** A guest's device. */
+export class Device implements FrontendAccelerator, FrameViHandler {
+  private readonly answers: Answers;
+  private readonly choice: Choice;
+  private readonly fences: Fences;
+  private readonly frames: FrameVi;
+  private readonly merger: ReceiveMerger;
+  /** Descriptors that a frame answered `busy` needs; 0 when none waits. */
+  private wanted = 0;
+  /** Frames that the NIC refused: given back by polls, within their budget. */
+  private readonly refused: Frame[] = [];
+  /** Frames that were for somebody else, and frames that were dropped with the device. */
+  private strays = 0;
+  private dropped = 0;
+  private hinting = false;
+  /** An interrupt came, and is masked until the next arm. Binding raises one. */
+  private interrupted = true;
+
+  /** Attaches; resolves when the hooks may be called. Whatever fails, nothing stays acquired. */
+  static async attach(services: FrontendServices): Promise<Device> {
+    const releases: (() => void)[] = [];
+    let device: Device | null = null;
+    try {
+      const vi = await setUp(services, releases, () => {
+        if (device !== null) device.interrupted = true;
+        services.schedulePoll();
+      });
+      device = new Device(services, vi, releases);
+      await ask(services, ControlMessage.start);
+      device.choice.active = true;
+      return device;
+    } catch (error) {
+      device?.frames.stop();
+      for (const release of releases.reverse()) release();
+      throw error;
+    }
+  }
+
+  private constructor(
+    private readonly services: FrontendServices,
+    private readonly vi: Vi,
+    private readonly releases: (() => void)[],
+  ) {
+    const { memory, vif, mailbox } = services;
+    const { handover, buffers } = vi;
+    this.choice = new Choice(memory, vif.mac, handover);
+    this.choice.now = services.clock.now();
+    this.choice.linkUp = vi.vi.linkUp;
+    this.merger = new ReceiveMerger(memory, { deliver: (frame) => services.deliver(frame), flush: () => undefined });
+    this.fences = new Fences(
+      handover.maxFilters,
+      buffers.count,
+      vi.eventCapacity,
+      (fence) => services.passed(fence),
+      (frame) => this.merger.push(frame),
+    );
+    this.frames = new FrameVi(vi.vi, vi.buses, buffers, this);
+    this.frames.replenish();
+    this.answers = new Answers(mailbox, (reason) => services.failed(reason));
+    this.answers.to(ControlMessage.filter, decodeFilter, ({ added, filter, fence }) => {
+      services.schedulePoll();
+      return added ? this.fences.add(filter, fence) : this.fences.remove(filter);
+    });
+    this.answers.to(ControlMessage.remoteAddress, decodeAddress, (mac) => this.choice.across(mac));
+    this.answers.to(ControlMessage.localAddress, decodeAddress, (mac) => this.choice.here(mac));
+    // The register says how it is by now, whatever a message or an event that was under way says.
+    this.answers.to(ControlMessage.link, decodeLink, () => this.lookAtLink());
+  }
+
+  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.startTransmit} */
+  startTransmit(frame: Frame, more: boolean): Verdict {
+    const choice = this.choice.of(frame);
+    const verdict = choice === Verdict.sent ? this.transmit(frame) : choice;
+    // Whatever became of this one, those before it wait for the doorbell no longer than for the last of the batch.
+    if (!more || verdict !== Verdict.sent) this.frames.push();
+    return verdict;
+  }
+
+  /** Nothing follows what `more` announced. Not in the contract yet; netfront calls it where there is one. */
+  flush(): void {
+    this.frames.push();
+  }
+
+  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.poll} */
+  poll(budget: number): number {
+    const { frames, fences, refused } = this;
+    this.choice.now = this.services.clock.now();
+    let work = 0;
+    for (; work < budget && refused.length > 0; work++) this.services.completed(refused.pop()!);
+    work += fences.release(budget - work);
+    if (work < budget) work += frames.poll(budget - work);
+    this.merger.flush();
+    fences.polled(work < budget, frames.statistics.rxFrames);
+    if (this.wanted > 0 && this.checkReady()) {
+      this.wanted = 0;
+      this.services.wake();
+    }
+    return work;
+  }
+
+  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.startInterrupts} */
+  startInterrupts(): boolean {
+    // No event tells of a fence that was passed: that is looked at here, when the slow path has nothing left.
+    if (this.fences.isDue || this.refused.length > 0 || this.vi.vi.prime()) return true;
+    if (this.interrupted) {
+      this.interrupted = false;
+      this.vi.interrupt.unmask();
+    }
+    return false;
+  }
+
+  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.stopInterrupts} */
+  stopInterrupts(): void {
+    this.vi.vi.disarm();
+  }
+
+  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.checkReady} */
+  checkReady(): boolean {
+    const { vi } = this.vi;
+    return this.frames.transmitting < vi.transmitCapacity && vi.transmitSpace > 0 && vi.transmitSpace >= this.wanted;
+  }
+
+  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.statistics} */
+  statistics(into: AcceleratorStatistics): void {
+    const { statistics } = this.frames;
+    into.txFrames += statistics.txFrames;
+    into.txBytes += statistics.txBytes;
+    into.txErrors += statistics.txErrors;
+    into.rxFrames += statistics.rxFrames - this.strays;
+    into.rxBytes += statistics.rxBytes;
+    into.rxErrors += statistics.rxErrors + this.strays;
+  }
+
+  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.quiesce} */
+  async quiesce(): Promise<void> {
+    this.choice.active = false;
+    this.frames.push();
+    try {
+      await ask(this.services, ControlMessage.quiesce, undefined, QUIESCE_MS);
+    } catch (error) {
+      this.services.log('warn', `the filters may still be there: ${String(error)}`);
+      this.fences.giveUp();
+    }
+    this.services.schedulePoll();
+    await this.until(() => this.frames.transmitting === 0 && this.fences.held === 0);
+  }
+
+  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.remove} */
+  async remove(): Promise<void> {
+    this.choice.active = false;
+    this.answers.close();
+    this.frames.abandon();
+    this.dropped += this.fences.drop();
+    // Received frames lie in the device's pages: the stack gets a while to be done with them.
+    if (!(await this.until(() => this.frames.held === 0)))
+      this.services.log('warn', `the stack still has ${this.frames.held} receive buffers; their pages go all the same`);
+    for (const release of this.releases.splice(0).reverse()) release();
+  }
+
+  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.describe} */
+  describe(): Readonly<Record<string, unknown>> {
+    const { handover, vi, buffers } = this.vi;
+    return {
+      active: this.choice.active,
+      linkUp: this.choice.linkUp,
+      vi: { number: handover.vi, generation: handover.generation, ...vi.describe() },
+      receiveBuffers: { count: buffers.count, pages: (buffers.count * buffers.bytes) / PAGE_BYTES, held: this.frames.held },
+      across: this.choice.describe(),
+      filters: this.fences.describe(),
+      strays: this.strays,
+      droppedAtRemove: this.dropped,
+      merging: { ...this.merger.statistics },
+      totals: { ...this.frames.statistics },
+      peer: { mistakes: this.answers.mistakes, last: this.answers.lastMistake },
+    };
+  }
+
+  /** A frame from the NIC. */
+  received(frame: Frame, filter: number): void {
+    if (!this.choice.isOwn(frame)) {
+      this.strays++;
+      if (!this.hinting) void this.hint(filter);
+      return;
+    }
+    this.choice.hear(frame);
+    if (this.fences.isOpen(filter)) this.merger.push(frame);
+    else this.fences.hold(filter, frame);
+  }
+
+  /** The NIC has sent a frame. */
+  completed(frame: Frame): void {
+    this.services.completed(frame);
+  }
+
+  /** The NIC refused a frame: counted, and given back by the next poll. After `remove` began netfront takes it back. */
+  failed(frame: Frame): void {
+    this.refused.push(frame);
+  }
+
+  /** Link changes, reset, lost events. */
+  event(type: number): void {
+    if (type === EventType.link) this.lookAtLink();
+    else if (type === EventType.reset) this.services.failed('the NIC was reset, and this VI is gone');
+    else if (type === EventType.overflow) this.services.log('warn', 'the event queue was full; the NIC dropped frames');
+  }
+
+  /** Room is asked for last: what would be declined is never answered busy. */
+  private transmit(frame: Frame): Verdict {
+    switch (this.frames.transmit(frame)) {
+      case Transmit.taken:
+        return Verdict.sent;
+      case Transmit.full:
+        if (!this.isRegistered(frame)) return notRegistered;
+        this.wanted = mostPieces(frame);
+        return Verdict.busy;
+      case Transmit.notRegistered:
+        return notRegistered;
+      default:
+        return tooLong;
+    }
+  }
+
+  private isRegistered(frame: Frame): boolean {
+    for (let f: Frame | null = frame; f !== null; f = f.next)
+      for (let at = f.address; at < f.address + f.length; at = (at | (PAGE_BYTES - 1)) + 1)
+        if (this.vi.buses.find(at, 1) === NOT_REGISTERED) return false;
+    return true;
+  }
+
+  private lookAtLink(): boolean {
+    this.choice.linkUp = this.vi.vi.linkUp;
+    return true;
+  }
+
+  /** Tells the other half of a filter that brings what is not for this guest; one hint at a time. */
+  private async hint(filter: number): Promise<void> {
+    this.hinting = true;
+    try {
+      await this.services.mailbox.request(ControlMessage.stray, encodeStray(filter >>> 0));
+    } catch {
+      // Only a hint: the next stray gives another.
+    }
+    this.hinting = false;
+  }
+
+  /** Waits for a limited time; answers whether it came true. */
+  private async until(done: () => boolean): Promise<boolean> {
+    for (let looks = 0; looks < LAST_LOOKS && !done(); looks++)
+      await new Promise<void>((resolve) => void this.services.clock.after(LOOK_MS, resolve));
+    return done();
+  }
+}

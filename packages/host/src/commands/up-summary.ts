@@ -1,0 +1,42 @@
+/** What `netaccel up` says when a lab is up: who is there, and what can be done from another terminal. */
+import type { LabReport } from '../up/report.js';
+import { hostRows } from './ls.js';
+import { formatTable, styled } from './output.js';
+import { nameOf } from './rates.js';
+import { fastPath, vifState } from './state-words.js';
+
+/** The text. */
+export function summary(report: LabReport): string {
+  const guests = report.hosts.flatMap((host) => host.guests);
+  const behindTap = guests.filter(({ behind }) => behind === 'tap');
+  const [first] = behindTap;
+  const target = behindTap.find((guest) => guest !== first && guest.ip !== null)?.ip?.split('/')[0];
+  const commands: [string, string][] = [['netaccel ls', 'who is accelerated, and what flows; also: netaccel top']];
+  if (first !== undefined) {
+    const what = target === undefined ? 'a program in a guest' : 'a program in a guest; without one, a shell';
+    commands.push([`netaccel exec ${nameOf(first)}${target === undefined ? '' : ` -- ping ${target}`}`, what]);
+  }
+  if (guests[0] !== undefined) commands.push([`netaccel explain ${nameOf(guests[0])}`, 'why its frames go the way they do']);
+  if (report.wires[0] !== undefined)
+    commands.push([`netaccel capture ${report.wires[0].ends[0]} -w wire.pcapng`, 'what passes the wire']);
+  const width = Math.max(...commands.map(([command]) => command.length));
+  return [
+    `lab ${styled('bold', report.name)} is up, process ${report.pid}`,
+    '',
+    formatTable(['host', 'plugins', 'NIC ports', 'own address'], hostRows(report)),
+    ...(guests.length === 0
+      ? []
+      : [
+          '',
+          formatTable(
+            ['guest', 'address', 'behind it', 'state', 'fast path'],
+            guests.map((guest) => [nameOf(guest), guest.ip ?? guest.mac, guest.behind, vifState(guest), fastPath(guest)]),
+          ),
+        ]),
+    '',
+    'from another terminal:',
+    ...commands.map(([command, what]) => `  ${command.padEnd(width)}  ${what}`),
+    '',
+    'Ctrl-C takes everything down',
+  ].join('\n');
+}

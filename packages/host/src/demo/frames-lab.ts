@@ -1,0 +1,361 @@
+/**
+ * Two hosts, a guest on each, in one thread: the lab that the demo's frames mode and the frame benchmarks measure.
+ *
+ * It sends counted, checked frames from one host to the other by a path: native (driver domain to driver domain),
+ * slow (guest to guest, no plugin) or fast (with it). All paths use the same NICs, wire, source and check.
+ */
+import type { FrameSink } from '@netaccel/core-hooks';
+import type { Loop } from '@netaccel/xen';
+import { OneThreadLab, SwitchableSink } from '../machine/one-thread-lab.js';
+import type { RunningGuest, RunningHost } from '../machine/one-thread-lab.js';
+import { setAccel } from '../machine/toolstack.js';
+import { FrameCheck } from '../traffic/frame-check.js';
+import type { Check } from '../traffic/frame-check.js';
+import { FrameSource } from '../traffic/frame-source.js';
+import type { Transmitter } from '../traffic/transmitter.js';
+import { macBytes } from './addresses.js';
+import type { Accelerated, Path, Stage } from './result.js';
+
+/** Flows of a run: below the default filter quota, so that all of them can be accelerated. */
+const FLOWS = 4;
+/** Frames under way at most, and their bytes: a receiver's ring holds as much. */
+const WINDOW = 256;
+const WINDOW_BYTES = 512 * 1024;
+const PAGES = 24 * 1024;
+/** Room in the NIC for receive buffers and for all transmit memory, which is large with jumbo frames. */
+const LIMITS = { filters: 8, bufferPages: 4096, multicasts: 8 };
+const ALPHA = { host: 'alpha', guest: 'a', guestMac: '02:00:00:00:00:0a', ownMac: '02:00:00:00:00:a0', ip: 11 };
+const BETA = { host: 'beta', guest: 'b', guestMac: '02:00:00:00:00:0b', ownMac: '02:00:00:00:00:b0', ip: 12 };
+type Side = typeof ALPHA;
+
+/** What one measured stretch found. */
+export interface Stretch {
+  readonly seconds: number;
+  readonly frames: number;
+  readonly bytes: number;
+  readonly check: Check;
+  readonly accelerated: Accelerated;
+}
+
+/** Options of the lab. */
+export interface FramesLabOptions {
+  readonly seed: number;
+  /** Payload bytes of a frame on the wire. */
+  readonly mtu: number;
+  /** Npm name or path of the backend plugin. */
+  readonly plugin: string;
+  /** Folder that plugin names are resolved from. */
+  readonly pluginsFrom: string;
+}
+
+/** One end of a path: where frames are sent, and who gets those that arrive. */
+export interface Endpoint {
+  readonly loop: Loop;
+  readonly out: Transmitter;
+  readonly sink: SwitchableSink;
+}
+
+/** The lab. */
+export class FramesLab {
+  private loaded = false;
+
+  private constructor(
+    /** The lab underneath. */
+    readonly lab: OneThreadLab,
+    private readonly options: FramesLabOptions,
+    private readonly own: ReadonlyMap<string, Endpoint>,
+  ) {}
+
+  /** Starts it; every address has been announced. */
+  static async start(options: FramesLabOptions): Promise<FramesLab> {
+    const host = (side: Side) => ({
+      name: side.host,
+      nic: { ports: ['eth0', 'eth1'], config: { ports: 2, mtu: options.mtu } },
+      bridged: ['eth0'],
+      guests: [{ name: side.guest, mac: side.guestMac, mtu: options.mtu, accel: 'eth0', queues: 1, limits: LIMITS }],
+    });
+    const lab = await OneThreadLab.start({
+      seed: options.seed,
+      pages: PAGES,
+      hosts: [host(ALPHA), host(BETA)],
+      wires: [
+        {
+          ends: [
+            [0, 0],
+            [1, 0],
+          ],
+          settings: {},
+          mtu: options.mtu,
+        },
+      ],
+      merging: false,
+      pluginsFrom: options.pluginsFrom,
+    });
+    const own = new Map<string, Endpoint>();
+    for (const side of [ALPHA, BETA]) {
+      const sink = new SwitchableSink();
+      const out = lab.host(side.host).driver.openInterface(sink);
+      own.set(side.host, { loop: lab.host(side.host).machine.domain(0)!.loop, out, sink });
+    }
+    const made = new FramesLab(lab, options, own);
+    await made.announce();
+    return made;
+  }
+
+  /** Loads the backend plugin on both hosts; resolves when both guests are accelerated. */
+  async load(): Promise<void> {
+    if (this.loaded) return;
+    this.loaded = true;
+    for (const side of [ALPHA, BETA]) {
+      const host = this.lab.host(side.host);
+      await this.lab.lab.during(host.driver.load(this.options.plugin));
+    }
+    await this.lab.lab.runUntil(() => this.acceleratedGuests() === 2, 20_000);
+    await this.announce();
+  }
+
+  /** Unloads it; resolves when both guests are on the slow path. */
+  async unload(): Promise<void> {
+    if (!this.loaded) return;
+    this.loaded = false;
+    for (const side of [ALPHA, BETA]) {
+      const { driver } = this.lab.host(side.host);
+      for (const { name } of driver.registry.all()) await this.lab.during(driver.unload(name));
+    }
+    await this.lab.lab.runUntil(() => this.acceleratedGuests() === 0, 20_000);
+  }
+
+  /** Lets one guest's vif be accelerated, or not, at run time: the toolstack's key. */
+  async allow(side: 'alpha' | 'beta', port: string | null): Promise<void> {
+    await this.lab.during(setAccel(this.lab.host(side).machine.domain(0)!.store, 0, 1, 0, port));
+  }
+
+  /** Guests whose plugin is live now. */
+  acceleratedGuests(): number {
+    return [ALPHA, BETA].filter((side) => this.guest(side).guest.netfront.state.accelerator === 'live').length;
+  }
+
+  /** Filters in the NICs that lead to a guest. */
+  filters(): number {
+    // The driver domain's own two, for what nobody else asked for, are not counted.
+    return this.lab.hardware.nics.reduce((n, nic) => n + Math.max(0, nic.filterCount(0) - 2), 0);
+  }
+
+  /** Makes a run by `path`: its source and check are joined, nothing is sent yet. */
+  run(path: Path, sizes: readonly number[], fullEvery = 16): FramesRun {
+    const from = path === 'native' ? this.own.get(ALPHA.host)! : this.endpoint(ALPHA);
+    const to = path === 'native' ? this.own.get(BETA.host)! : this.endpoint(BETA);
+    return new FramesRun(this, from, to, sizes, {
+      sourceMac: macBytes(path === 'native' ? ALPHA.ownMac : ALPHA.guestMac),
+      destinationMac: macBytes(path === 'native' ? BETA.ownMac : BETA.guestMac),
+      sourceIp: Uint8Array.of(10, 77, 0, ALPHA.ip),
+      destinationIp: Uint8Array.of(10, 77, 0, BETA.ip),
+    }, fullEvery);
+  }
+
+  /** Name and version of both halves, while they are loaded. */
+  pluginNames(): { frontend: string; backend: string } {
+    const name = (plugins: { name: string; version: string | undefined }[]): string =>
+      plugins.map((p) => `${p.name} ${p.version ?? ''}`).join(', ');
+    return {
+      frontend: name(this.guest(ALPHA).guest.registry.describe()),
+      backend: name(this.host(ALPHA).driver.registry.describe()),
+    };
+  }
+
+  /** Where guest a sends and guest b receives, with their addresses: for traffic of another kind. */
+  ends(): { from: Endpoint; to: Endpoint; source: Uint8Array; destination: Uint8Array } {
+    return {
+      from: this.endpoint(ALPHA),
+      to: this.endpoint(BETA),
+      source: macBytes(ALPHA.guestMac),
+      destination: macBytes(BETA.guestMac),
+    };
+  }
+
+  /** What the plugins did so far, both guests together. */
+  accelerated(): Accelerated {
+    const total: Accelerated = { txSent: 0, txDeclined: 0, rxFast: 0, rxSlow: 0, declines: {} };
+    for (const side of [ALPHA, BETA]) {
+      const { accelerated, counters, declines } = this.guest(side).guest.netfront.statistics();
+      total.txSent += accelerated.txFrames;
+      total.rxFast += accelerated.rxFrames;
+      total.rxSlow += counters.rxSlowFrames;
+      for (const [reason, n] of Object.entries(declines)) {
+        if (n === 0) continue;
+        total.txDeclined += n;
+        total.declines[reason] = (total.declines[reason] ?? 0) + n;
+      }
+    }
+    return total;
+  }
+
+  /** CPU time by domain while `work` runs, in nanoseconds. */
+  async profile(work: () => Promise<void>): Promise<Stage[]> {
+    const { scheduler } = this.lab.lab;
+    const spent = new Map<object, number>();
+    scheduler.profile = (owner, ms) => spent.set(owner, (spent.get(owner) ?? 0) + ms * 1e6);
+    await work();
+    scheduler.profile = null;
+    const stages: Stage[] = [];
+    for (const side of [ALPHA, BETA]) {
+      const { machine } = this.lab.host(side.host);
+      stages.push(
+        { name: `guest ${side.guest}`, nsPerFrame: spent.get(machine.ownerOf(1)) ?? 0 },
+        { name: `driver domain ${side.host}`, nsPerFrame: spent.get(machine.ownerOf(0)) ?? 0 },
+      );
+    }
+    return [stages[0]!, stages[1]!, stages[3]!, stages[2]!];
+  }
+
+  /** Takes everything down. */
+  stop(): Promise<void> {
+    return this.lab.stop();
+  }
+
+  private host(side: Side): RunningHost {
+    return this.lab.host(side.host);
+  }
+
+  private guest(side: Side): RunningGuest {
+    return this.host(side).guests.get(side.guest)!;
+  }
+
+  private endpoint(side: Side): Endpoint {
+    const { guest, domain, stack } = this.guest(side);
+    return { loop: domain.loop, out: guest.netfront, sink: stack };
+  }
+
+  /** Each interface says who it is, as a stack does when it comes up: bridges and plugins learn from it. */
+  private async announce(): Promise<void> {
+    for (const side of [ALPHA, BETA])
+      for (const [endpoint, mac, ip] of [
+        [this.endpoint(side), side.guestMac, side.ip],
+        [this.own.get(side.host)!, side.ownMac, side.ip + 100],
+      ] as const)
+        announce(this.lab, endpoint.out, macBytes(mac), ip);
+    await this.lab.lab.settle(20);
+  }
+}
+
+/** One run: a source at one end, a check at the other. */
+export class FramesRun {
+  private readonly source: FrameSource;
+  private readonly check: FrameCheck;
+
+  constructor(
+    private readonly owner: FramesLab,
+    from: Endpoint,
+    to: Endpoint,
+    sizes: readonly number[],
+    endpoints: ConstructorParameters<typeof FrameSource>[3]['endpoints'],
+    fullEvery: number,
+  ) {
+    const { memory } = owner.lab.lab;
+    this.check = new FrameCheck(memory, FLOWS, fullEvery);
+    this.source = new FrameSource(memory, from.loop, from.out, {
+      endpoints,
+      flows: FLOWS,
+      sizes,
+      window: Math.min(WINDOW, Math.floor(WINDOW_BYTES / Math.max(...sizes))),
+      arrived: () => this.check.received,
+    });
+    this.check.onProgress = () => {
+      this.source.resume();
+    };
+    from.sink.onReady = () => {
+      this.source.resume();
+    };
+    to.sink.to = this.check as FrameSink;
+  }
+
+  /** Frames that have arrived. */
+  get received(): number {
+    return this.check.received;
+  }
+
+  /** Sends `frames` more and waits until all have arrived, or nothing moves any more. */
+  async send(frames: number): Promise<Stretch> {
+    const before = this.owner.accelerated();
+    const { received, bytes } = this.check;
+    const start = performance.now();
+    this.source.start(frames);
+    let quiet = 0;
+    let last = -1;
+    await this.owner.lab.pump(() => {
+      if (this.check.received >= this.source.sent && this.source.sent >= this.source.limit) return true;
+      quiet = this.check.received === last ? quiet + 1 : 0;
+      last = this.check.received;
+      return quiet > 20_000;
+    });
+    const seconds = (performance.now() - start) / 1000;
+    this.source.pause();
+    return {
+      seconds,
+      frames: this.check.received - received,
+      bytes: this.check.bytes - bytes,
+      check: this.check.result(this.source.sent),
+      accelerated: difference(this.owner.accelerated(), before),
+    };
+  }
+
+  /** Lets the source send without end; {@link settled} pauses it. */
+  begin(): void {
+    this.source.start(Number.MAX_SAFE_INTEGER / 2);
+  }
+
+  /** Runs for about `ms` of real time. */
+  async flow(ms: number): Promise<void> {
+    const end = performance.now() + ms;
+    await this.owner.lab.pump(() => performance.now() >= end);
+  }
+
+  /** Pauses the source and waits for what is under way: the outcome so far. */
+  async settled(): Promise<Check> {
+    this.source.pause();
+    await this.owner.lab.lab.settle(100);
+    return this.check.result(this.source.sent);
+  }
+
+  /** Bytes that have arrived. */
+  get bytes(): number {
+    return this.check.bytes;
+  }
+
+  /** Gives its tasks back. */
+  close(): void {
+    this.source.stop();
+  }
+}
+
+function difference(now: Accelerated, before: Accelerated): Accelerated {
+  const declines: Record<string, number> = {};
+  for (const [reason, n] of Object.entries(now.declines)) {
+    const more = n - (before.declines[reason] ?? 0);
+    if (more > 0) declines[reason] = more;
+  }
+  return {
+    txSent: now.txSent - before.txSent,
+    txDeclined: now.txDeclined - before.txDeclined,
+    rxFast: now.rxFast - before.rxFast,
+    rxSlow: now.rxSlow - before.rxSlow,
+    declines,
+  };
+}
+
+/** A gratuitous ARP: reply-type, broadcast, as Linux sends it. */
+function announce(lab: OneThreadLab, out: Transmitter, mac: Uint8Array, ip: number): void {
+  const frame = out.allocate(60);
+  if (frame === null) return;
+  const bytes = new Uint8Array(60);
+  bytes.fill(255, 0, 6);
+  bytes.set(mac, 6);
+  bytes.set([8, 6, 0, 1, 8, 0, 6, 4, 0, 2], 12);
+  for (const at of [22, 32]) {
+    bytes.set(mac, at);
+    bytes.set([10, 77, 0, ip], at + 6);
+  }
+  lab.lab.memory.bytes.set(bytes, frame.home);
+  frame.describe(frame.home, bytes.length);
+  if (!out.startXmit(frame, false)) frame.release();
+}

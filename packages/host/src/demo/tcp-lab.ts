@@ -1,0 +1,211 @@
+/** The lab of the demo's TCP mode: four namespaces with TAPs, two hosts, a guest on each, one wire. */
+import { performance } from 'node:perf_hooks';
+import { WorkerLab } from '../machine/worker-lab.js';
+import type { WorkerHost } from '../machine/worker-lab.js';
+import { Kicker, loadLibc, openNetworkNamespaces } from '../tap/index.js';
+import type { NetworkNamespace, NetworkNamespaces } from '../tap/index.js';
+import type { DemoOptions } from './frames.js';
+import type { Accelerated, Path } from './result.js';
+
+const PAGES = 32 * 1024;
+const MTU = 1500;
+const HOSTS = [
+  { name: 'alpha', guest: 'a', ownMac: '02:00:00:00:00:a0', guestMac: '02:00:00:00:00:0a', own: '10.77.0.1', ip: '10.77.0.11' },
+  { name: 'beta', guest: 'b', ownMac: '02:00:00:00:00:b0', guestMac: '02:00:00:00:00:0b', own: '10.77.0.2', ip: '10.77.0.12' },
+] as const;
+/** Room in the NIC for receive buffers and all transmit memory. */
+const LIMITS = { filters: 8, bufferPages: 2048, multicasts: 8 };
+/** How long a plugin has to be live, or gone. */
+const SETTLE_MS = 15_000;
+const LOOK_MS = 20;
+
+/** What the lab has counted so far. */
+export interface Readings {
+  readonly accelerated: Accelerated;
+  /** Frames that the NICs put on the wire. */
+  readonly wireFrames: number;
+  /** Filters that lead to guests. */
+  readonly filters: number;
+  /** CPU time of each domain's thread. */
+  readonly cpu: readonly { readonly name: string; readonly nanos: number }[];
+}
+
+/** What a guest's worker says of itself, as far as the demo reads it. */
+interface GuestState {
+  readonly plugins: readonly { name: string; version?: string }[];
+  readonly loadFailures: Readonly<Record<string, string>>;
+  readonly netfront: {
+    readonly accelerator: { readonly state: string; readonly reason: string | null } | null;
+    readonly statistics: {
+      readonly accelerated: { txFrames: number; rxFrames: number };
+      readonly declines: Readonly<Record<string, number>>;
+      readonly counters: { rxSlowFrames: number };
+    };
+  };
+}
+
+/** The lab. */
+export class TcpLab {
+  private loaded: string[] = [];
+
+  private constructor(
+    private readonly lab: WorkerLab,
+    private readonly namespaces: NetworkNamespaces,
+    private readonly byName: ReadonlyMap<string, NetworkNamespace>,
+  ) {}
+
+  /** Makes namespaces, TAPs and the lab. On failure nothing is left. */
+  static async start(options: DemoOptions): Promise<TcpLab> {
+    options.progress('making namespaces and TAPs');
+    const libc = await loadLibc();
+    const namespaces = await openNetworkNamespaces();
+    try {
+      const byName = new Map<string, NetworkNamespace>();
+      const tap = (name: string, macAddress: string, address: string) => {
+        const namespace = namespaces.add(name);
+        byName.set(name, namespace);
+        return namespace.openTap({ name: 'eth0', mtu: MTU, macAddress, addresses: [`${address}/24`] }).describe();
+      };
+      const kickers = new Map<number, Kicker>();
+      const lab = await WorkerLab.start(
+        {
+          pages: PAGES,
+          hosts: HOSTS.map((host) => ({
+            name: host.name,
+            nic: { ports: ['eth0', 'eth1'], config: { ports: 2, mtu: MTU } },
+            bridged: ['eth0'],
+            ageingMs: 300_000,
+            tap: tap(host.name, host.ownMac, host.own),
+            guests: [
+              {
+                name: host.guest,
+                vif: { mac: host.guestMac, mtu: MTU, accel: 'eth0', rate: null, limits: LIMITS },
+                queues: 1,
+                tap: tap(host.guest, host.guestMac, host.ip),
+              },
+            ],
+          })),
+          wires: [
+            {
+              ends: [
+                [0, 0],
+                [1, 0],
+              ],
+              settings: {},
+              mtu: MTU,
+            },
+          ],
+          merging: true,
+          pluginsFrom: options.pluginsFrom,
+          wake: (handle) => {
+            let kicker = kickers.get(handle);
+            if (kicker === undefined) kickers.set(handle, (kicker = new Kicker(libc, handle)));
+            kicker.kick();
+          },
+          log: (level, message) => {
+            if (level === 'warn' || level === 'error') process.stderr.write(`${message}\n`);
+          },
+        },
+        options.progress,
+      );
+      return new TcpLab(lab, namespaces, byName);
+    } catch (error) {
+      await namespaces.close();
+      throw error;
+    }
+  }
+
+  /** Between whom a path's traffic goes. */
+  ends(path: Path): { from: NetworkNamespace; to: NetworkNamespace; address: string } {
+    const name = (i: 0 | 1): string => (path === 'native' ? HOSTS[i].name : HOSTS[i].guest);
+    return {
+      from: this.byName.get(name(0))!,
+      to: this.byName.get(name(1))!,
+      address: path === 'native' ? HOSTS[1].own : HOSTS[1].ip,
+    };
+  }
+
+  /** Loads the backend plugin on both hosts; resolves when both guests are accelerated. */
+  async load(plugin: string): Promise<void> {
+    if (this.loaded.length > 0) return;
+    for (const host of this.hosts()) this.loaded.push(String(await host.driver.ask('load', plugin)));
+    await this.until('live');
+  }
+
+  /** Unloads it; resolves when both guests are on the slow path. */
+  async unload(): Promise<void> {
+    if (this.loaded.length === 0) return;
+    const names = this.loaded.splice(0);
+    await Promise.all(this.hosts().map((host, i) => host.driver.ask('unload', names[i])));
+    await this.until('detached');
+  }
+
+  /** Name and version of both halves. */
+  async pluginNames(): Promise<{ frontend: string; backend: string }> {
+    const host = this.hosts()[0]!;
+    const driver = (await host.driver.ask('describe')) as { plugins: { name: string; version?: string }[] };
+    const guest = await this.guestState(host);
+    const text = (plugins: readonly { name: string; version?: string }[]): string =>
+      plugins.map((p) => `${p.name} ${p.version ?? ''}`).join(', ');
+    return { frontend: text(guest.plugins), backend: text(driver.plugins) };
+  }
+
+  /** Reads every counter. */
+  async readings(): Promise<Readings> {
+    const accelerated: Accelerated = { txSent: 0, txDeclined: 0, rxFast: 0, rxSlow: 0, declines: {} };
+    for (const host of this.hosts()) {
+      const { statistics } = (await this.guestState(host)).netfront;
+      accelerated.txSent += statistics.accelerated.txFrames;
+      accelerated.rxFast += statistics.accelerated.rxFrames;
+      accelerated.rxSlow += statistics.counters.rxSlowFrames;
+      for (const [reason, n] of Object.entries(statistics.declines)) {
+        if (n === 0) continue;
+        accelerated.txDeclined += n;
+        accelerated.declines[reason] = (accelerated.declines[reason] ?? 0) + n;
+      }
+    }
+    const { nics } = this.lab.hardware;
+    return {
+      accelerated,
+      wireFrames: nics.reduce((n, nic) => n + (nic.describe().ports[0]!.counters['txFrames'] ?? 0), 0),
+      filters: nics.reduce((n, nic) => n + Math.max(0, nic.filterCount(0) - 2), 0),
+      cpu: this.hosts().flatMap((host, i) => {
+        const guest = { name: `guest ${HOSTS[i]!.guest}`, nanos: host.guests.get(HOSTS[i]!.guest)!.worker.cpuNanos() };
+        const driver = { name: `driver domain ${host.name}`, nanos: host.driver.cpuNanos() };
+        return i === 0 ? [guest, driver] : [driver, guest];
+      }),
+    };
+  }
+
+  /** Takes everything down: workers first, for they have the descriptors. */
+  async stop(): Promise<void> {
+    await this.lab.stop();
+    await this.namespaces.close();
+  }
+
+  private hosts(): WorkerHost[] {
+    return [...this.lab.hosts.values()];
+  }
+
+  private async guestState(host: WorkerHost): Promise<GuestState> {
+    const guest = HOSTS.find(({ name }) => name === host.name)!.guest;
+    return (await host.guests.get(guest)!.worker.ask('describe')) as GuestState;
+  }
+
+  private async until(wanted: 'live' | 'detached'): Promise<void> {
+    const end = performance.now() + SETTLE_MS;
+    for (;;) {
+      const states = await Promise.all(this.hosts().map((host) => this.guestState(host)));
+      const accelerators = states.map(({ netfront }) => netfront.accelerator);
+      if (accelerators.every((a) => (a?.state ?? 'detached') === wanted)) return;
+      if (performance.now() > end) {
+        const reasons = states.map((s) => s.netfront.accelerator?.reason ?? Object.values(s.loadFailures)[0] ?? 'no reason given');
+        throw new Error(
+          `expected both guests' accelerators ${wanted} within ${SETTLE_MS} ms, saw ` +
+            `${accelerators.map((a) => a?.state ?? 'detached').join(' and ')} (${reasons.join('; ')})`,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+  }
+}

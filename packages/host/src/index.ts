@@ -1,0 +1,37 @@
+/**
+ * What a driver domain adds to the drivers: ports, a learning bridge, lab files, capture files, labs with real
+ * guests, and the `netaccel` command.
+ *
+ * @packageDocumentation
+ */
+export * from './capture/index.js';
+export { FramesLab, FramesRun } from './demo/frames-lab.js';
+export type { FramesLabOptions, Stretch } from './demo/frames-lab.js';
+export type { Accelerated, DemoResult, Moment, Path, Run, Sample, Stage } from './demo/result.js';
+export { callLab, runningLabs, serveControl, ControlError } from './control/socket.js';
+export * from './lab/index.js';
+export { DriverDomain } from './machine/driver-domain.js';
+export type { DriverDomainOptions, Hardware } from './machine/driver-domain.js';
+export { Guest } from './machine/guest.js';
+export type { GuestOptions } from './machine/guest.js';
+export { OneThreadLab, SwitchableSink } from './machine/one-thread-lab.js';
+export type { GuestPlan, HostPlan, OneThreadPlan, RunningGuest, RunningHost } from './machine/one-thread-lab.js';
+export * from './machine/toolstack.js';
+export { DomainWorker, WorkerLab } from './machine/worker-lab.js';
+export type { WorkerGuestPlan, WorkerHost, WorkerHostPlan, WorkerLabPlan } from './machine/worker-lab.js';
+export { PluginLoadError, loadPlugin, resolvePlugin } from './plugins.js';
+export type { AcceleratorDefinition } from './plugins.js';
+export { Bridge } from './ports/bridge.js';
+export type { BridgeObserver, BridgePort, BridgePortStatistics } from './ports/bridge.js';
+export { DomainInterface } from './ports/domain-interface.js';
+export { NicPort } from './ports/nic-port.js';
+export type { NicPortOptions, NicPortStatistics } from './ports/nic-port.js';
+export { TapPort } from './ports/tap-port.js';
+export type { TapPortStatistics } from './ports/tap-port.js';
+export * from './tap/index.js';
+export { FrameCheck } from './traffic/frame-check.js';
+export type { Check } from './traffic/frame-check.js';
+export { FrameSource } from './traffic/frame-source.js';
+export type { SourceOptions } from './traffic/frame-source.js';
+export type { Endpoints } from './traffic/frame-format.js';
+export type { Transmitter } from './traffic/transmitter.js';

@@ -1,0 +1,152 @@
+/**
+ * What runs in a driver domain: the NIC ports, the bridge, netback for every vif that the toolstack makes, and the
+ * backend plugins.
+ *
+ * The same in every machine; who made the domain says where the hardware is. Everything is given back by `stop`.
+ */
+import type { FrameSink, NicPortHold, Registers } from '@netaccel/core-hooks';
+import { BackendRegistry, NetbackDriver } from '@netaccel/netback';
+import type { NicControl } from '@netaccel/nic-vi';
+import type { Domain } from '@netaccel/xen';
+import { describePlugins, loadPlugin } from '../plugins.js';
+import { Bridge } from '../ports/bridge.js';
+import type { BridgePort } from '../ports/bridge.js';
+import { DomainInterface } from '../ports/domain-interface.js';
+import { NicPort } from '../ports/nic-port.js';
+
+/**
+ * Frames that wait for a guest to post buffers. Linux bounds bytes alone (512 KiB); as much in pages of ordinary
+ * frames lets a whole window of 1500-byte segments wait.
+ */
+const VIF_LIMITS = { backlogBytes: 2 * 1024 * 1024, backlogFrames: 1024 };
+
+/** The hardware of a driver domain. */
+export interface Hardware {
+  /** NIC ports by name. */
+  readonly ports: readonly { readonly name: string; readonly control: NicControl }[];
+  /** A register page of this domain, as the NIC sees writes to it. */
+  registers(page: number): Registers;
+}
+
+/** How a driver domain is set up. */
+export interface DriverDomainOptions {
+  /** The domain. */
+  readonly domain: Domain;
+  /** Its NICs. */
+  readonly hardware: Hardware;
+  /** Names of the NIC ports that the bridge joins with the vifs; the others are held for plugins only. */
+  readonly bridged: readonly string[];
+  /** Bridge ageing. */
+  readonly ageingMs: number;
+  /** Whether received TCP segments are joined at the NIC ports. */
+  readonly merging: boolean;
+  /** Folder that plugin names are resolved from. */
+  readonly pluginsFrom: string;
+}
+
+/** A driver domain's programs. */
+export class DriverDomain {
+  /** The bridge that everything meets on. */
+  readonly bridge: Bridge;
+  /** Backend plugins. */
+  readonly registry = new BackendRegistry();
+  /** NIC ports by name. */
+  readonly ports = new Map<string, NicPort>();
+  /** Netback. */
+  readonly driver: NetbackDriver;
+  /** The domain's own interface, when it has one. */
+  ownInterface: DomainInterface | null = null;
+  private readonly bridgePorts: BridgePort[] = [];
+
+  constructor(private readonly options: DriverDomainOptions) {
+    const { domain, hardware } = options;
+    this.bridge = new Bridge(domain.memory, domain.loop, options.ageingMs);
+    for (const { name, control } of hardware.ports) {
+      const port = new NicPort({
+        domain,
+        name,
+        control,
+        registers: (page) => hardware.registers(page),
+        merging: options.merging,
+      });
+      this.ports.set(name, port);
+      if (!options.bridged.includes(name)) continue;
+      const bridgePort = this.bridge.attach(name, port);
+      port.upstream = bridgePort.input;
+      this.bridgePorts.push(bridgePort);
+    }
+    this.driver = new NetbackDriver({
+      domain,
+      limits: VIF_LIMITS,
+      accelerators: { registry: this.registry, port: (name): NicPortHold | undefined => this.ports.get(name) },
+      network: ({ guest, handle }) => {
+        const relay = new Relay();
+        const port = this.bridge.attach(`vif${guest}.${handle}`, relay);
+        return {
+          sink: port.input,
+          attach: (vif) => {
+            relay.to = vif;
+          },
+          detach: () => {
+            port.detach();
+            relay.to = null;
+          },
+        };
+      },
+    });
+  }
+
+  /** Begins to serve vifs. */
+  start(): Promise<void> {
+    return this.driver.start();
+  }
+
+  /** Gives the domain an interface of its own on the bridge. */
+  openInterface(receiver: FrameSink): DomainInterface {
+    this.ownInterface = new DomainInterface(this.options.domain, this.bridge, receiver, 'own');
+    return this.ownInterface;
+  }
+
+  /** Loads a backend plugin by npm name or path: vifs whose key names one of its NIC's ports are probed. */
+  async load(name: string): Promise<string> {
+    const definition = await loadPlugin(name, 'backend', this.options.pluginsFrom);
+    this.registry.register(definition);
+    return definition.name;
+  }
+
+  /** Unloads a backend plugin; resolves when no vif uses it. */
+  unload(name: string): Promise<void> {
+    return this.registry.unregister(name);
+  }
+
+  /** State of everything, plain data. */
+  describe(): Readonly<Record<string, unknown>> {
+    return {
+      bridge: this.bridge.describe(),
+      ports: [...this.ports.values()].map((port) => port.describe()),
+      plugins: describePlugins(this.registry),
+      netback: this.driver.describe(),
+    };
+  }
+
+  /** Takes all of it down: vifs first, then ports. */
+  async stop(): Promise<void> {
+    await this.driver.stop();
+    this.ownInterface?.close();
+    for (const port of this.bridgePorts) port.detach();
+    for (const port of this.ports.values()) port.close();
+  }
+}
+
+/** A bridge port's way out to a vif that is made after it, and goes before it. */
+class Relay implements FrameSink {
+  to: FrameSink | null = null;
+
+  deliver(frame: Parameters<FrameSink['deliver']>[0]): void {
+    this.to?.deliver(frame);
+  }
+
+  flush(): void {
+    this.to?.flush();
+  }
+}

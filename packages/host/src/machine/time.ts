@@ -1,0 +1,4 @@
+/** Microseconds that mean the same in every thread of the process: what devices of a lab with workers live by. */
+export function microseconds(): number {
+  return (performance.timeOrigin + performance.now()) * 1000;
+}

@@ -1,0 +1,334 @@
+/**
+ * A lab with a thread for each domain, in real time: what `netaccel up` and the demo's TCP mode run.
+ *
+ * The main thread makes the memory, the hardware and the stores, is each host's toolstack, and starts a worker a
+ * domain; frames never come through here. `stop` takes everything down in order and has a deadline.
+ */
+import { readFileSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import type { LogLevel, Memory } from '@netaccel/core-hooks';
+import { SharedMachine } from '@netaccel/xen/sim/workers';
+import type { DomainSeat } from '@netaccel/xen/sim/workers';
+import type { LabShape } from '@netaccel/xen/sim';
+import type { Store } from '@netaccel/xen/store';
+import type { FrameBatch, WatchedPorts } from '../ports/bridge-watch.js';
+import type { Replay } from '../ports/file-port.js';
+import type { TapDescription } from '../tap/index.js';
+import { createHardware } from './hardware.js';
+import type { LabHardware, NicRequest, WireRequest } from './hardware.js';
+import { microseconds } from './time.js';
+import { createVif, introduceDomain } from './toolstack.js';
+import type { VifSpec } from './toolstack.js';
+import type { Question, WorkerOrder, WorkerRole, WorkerWord } from './worker-protocol.js';
+
+/** Number of every host's driver domain. */
+const DRIVER_DOMAIN = 0;
+/** How long a worker has for an answer, and for its end. */
+const ANSWER_MS = 10_000;
+
+/** A domain with its TAP. */
+export interface WorkerGuestPlan {
+  readonly name: string;
+  readonly vif: Omit<VifSpec, 'guest' | 'backend' | 'handle'>;
+  readonly queues: number;
+  readonly tap: TapDescription | null;
+  /** Npm name or path of the frontend plugin that stands in for the one that a backend names. */
+  readonly frontend?: string;
+  /** The capture file behind the interface. */
+  readonly replay?: Replay;
+}
+
+/** A host. */
+export interface WorkerHostPlan {
+  readonly name: string;
+  readonly nic: Omit<NicRequest, 'host'>;
+  readonly bridged: readonly string[];
+  readonly ageingMs: number;
+  /** The TAP of the driver domain's own interface, or null. */
+  readonly tap: TapDescription | null;
+  readonly guests: readonly WorkerGuestPlan[];
+}
+
+/** A lab. */
+export interface WorkerLabPlan {
+  /** Pages of the lab's memory. */
+  readonly pages: number;
+  /** Its other sizes, where the usual ones do not do. */
+  readonly shape?: Partial<Omit<LabShape, 'pages'>>;
+  readonly hosts: readonly WorkerHostPlan[];
+  readonly wires: readonly WireRequest[];
+  readonly merging: boolean;
+  /** Folder that plugin names are resolved from. */
+  readonly pluginsFrom: string;
+  /** Wakes a domain by the handle of its waker; needed when domains have TAPs. */
+  readonly wake?: (handle: number) => void;
+  /** Takes the domains' log lines. */
+  readonly log: (level: LogLevel, message: string) => void;
+}
+
+/** A domain's worker, as the lab has it. */
+export class DomainWorker {
+  /** The kernel's number of its thread, 0 when it is not known. */
+  thread = 0;
+  /** Takes frames that a watch copied; see {@link watch}. */
+  onFrames: (batch: FrameBatch) => void = () => undefined;
+  private readonly worker: Worker;
+  private readonly pending = new Map<number, { resolve: (v: unknown) => void; reject: (e: Error) => void; timer: NodeJS.Timeout }>();
+  private nextId = 1;
+  private readonly ready: Promise<void>;
+  /** Resolves when its thread has ended. */
+  readonly ended: Promise<void>;
+
+  /** Whether its thread runs. */
+  live = true;
+  private over: () => void = () => undefined;
+
+  /**
+   * Starts it.
+   * @param nudge lets its event loop have a turn: a domain that sleeps hears no message.
+   */
+  constructor(
+    readonly name: string,
+    order: WorkerOrder,
+    log: WorkerLabPlan['log'],
+    private readonly nudge: () => void,
+  ) {
+    this.ended = new Promise((resolve) => (this.over = resolve));
+    this.worker = new Worker(new URL('./domain-worker.js', import.meta.url), {
+      name,
+      workerData: order,
+      transferList: [order.seat.storePort],
+    });
+    this.ready = new Promise((resolve, reject) => {
+      this.worker.once('error', (error) => {
+        log('error', `${name}: ${error.stack ?? error.message}`);
+        reject(error);
+        this.failAll(error);
+      });
+      this.worker.once('exit', () => {
+        const gone = new Error(`${name} has ended`);
+        this.live = false;
+        reject(gone);
+        this.failAll(gone);
+        this.over();
+      });
+      this.worker.on('message', (word: WorkerWord) => {
+        if (word.kind === 'ready') {
+          this.thread = word.thread;
+          resolve();
+        } else if (word.kind === 'log') log(word.level, word.message);
+        else if (word.kind === 'frames') this.onFrames(word.batch);
+        else this.settle(word);
+      });
+    });
+    this.ready.catch(() => undefined); // whoever asks it something is told
+  }
+
+  /** Asks it something. */
+  ask(method: Question['method'], ...args: unknown[]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const id = this.nextId++;
+      const timer = setTimeout(() => {
+        this.pending.delete(id);
+        reject(new Error(`${this.name} did not answer ${method} within ${ANSWER_MS} ms; the lab may have to be restarted`));
+      }, ANSWER_MS);
+      this.pending.set(id, { resolve, reject, timer });
+      this.ready.then(
+        () => {
+          if (!this.live) {
+            this.settle({ kind: 'answer', id, error: { message: `${this.name} has ended` } });
+            return;
+          }
+          this.worker.postMessage({ id, method, args } satisfies Question);
+          this.nudge();
+        },
+        (error: unknown) => {
+          this.settle({ kind: 'answer', id, error: { message: error instanceof Error ? error.message : String(error) } });
+        },
+      );
+    });
+  }
+
+  /** Has a driver domain copy frames off its bridge to {@link onFrames}; null ends it. */
+  async watch(ports: WatchedPorts | null): Promise<void> {
+    await this.ask('watch', ports);
+  }
+
+  /** Ends it by force. */
+  async terminate(): Promise<void> {
+    await this.worker.terminate();
+  }
+
+  /** Nanoseconds of CPU that its thread has used; 0 when this system does not say. */
+  cpuNanos(): number {
+    if (this.thread === 0) return 0;
+    try {
+      return Number(readFileSync(`/proc/self/task/${this.thread}/schedstat`, 'utf8').split(' ')[0]);
+    } catch {
+      return 0; // the thread has ended, or the kernel keeps no such account
+    }
+  }
+
+  private settle(word: Extract<WorkerWord, { kind: 'answer' }>): void {
+    const waiting = this.pending.get(word.id);
+    if (waiting === undefined) return;
+    this.pending.delete(word.id);
+    clearTimeout(waiting.timer);
+    if (word.error === undefined) waiting.resolve(word.result);
+    else waiting.reject(Object.assign(new Error(word.error.message), { code: word.error.code ?? 'ERROR' }));
+  }
+
+  private failAll(error: Error): void {
+    for (const { reject, timer } of this.pending.values()) {
+      clearTimeout(timer);
+      reject(error);
+    }
+    this.pending.clear();
+  }
+}
+
+/** A host of the lab. */
+export interface WorkerHost {
+  readonly name: string;
+  readonly machine: SharedMachine;
+  readonly store: Store;
+  readonly driver: DomainWorker;
+  readonly guests: Map<string, { readonly id: number; readonly worker: DomainWorker }>;
+}
+
+/** The lab. */
+export class WorkerLab {
+  /** Hosts by name. */
+  readonly hosts = new Map<string, WorkerHost>();
+  /** NICs and wires. */
+  readonly hardware: LabHardware;
+  private readonly machines: SharedMachine[] = [];
+  private stopping: Promise<void> | null = null;
+
+  private constructor(private readonly plan: WorkerLabPlan) {
+    for (const { name } of plan.hosts)
+      this.machines.push(
+        SharedMachine.create({
+          name,
+          pages: plan.pages,
+          ...plan.shape,
+          ...(plan.wake === undefined ? {} : { wake: plan.wake }),
+          ...(this.machines[0] === undefined ? {} : { lab: this.machines[0] }),
+        }),
+      );
+    const first = this.machines[0]!;
+    this.hardware = createHardware(
+      first.memory,
+      (pages) => first.reserve(pages),
+      plan.hosts.map(({ name, nic }) => ({ ...nic, host: name })),
+      plan.wires,
+      {
+        interrupt: (vector) => {
+          first.raise(vector);
+        },
+        clock: microseconds,
+        concurrent: true,
+      },
+    );
+  }
+
+  /** Makes the lab; resolves when every vif is connected. On failure nothing is left running. */
+  static async start(plan: WorkerLabPlan, progress: (what: string) => void = () => undefined): Promise<WorkerLab> {
+    const lab = new WorkerLab(plan);
+    try {
+      for (const [i, host] of plan.hosts.entries()) {
+        progress(`starting host ${host.name}`);
+        await lab.startHost(host, lab.machines[i]!);
+      }
+      return lab;
+    } catch (error) {
+      await lab.stop();
+      throw error;
+    }
+  }
+
+  /** The memory that all of it is in. */
+  get memory(): Memory {
+    return this.machines[0]!.memory;
+  }
+
+  /** The host that a guest is on. */
+  hostOf(guest: string): WorkerHost | undefined {
+    return [...this.hosts.values()].find((host) => host.guests.has(guest));
+  }
+
+  /** Closes everything, guests first; bounded in time. Idempotent. */
+  stop(): Promise<void> {
+    return (this.stopping ??= this.end());
+  }
+
+  private async startHost(host: WorkerHostPlan, machine: SharedMachine): Promise<void> {
+    const store = machine.openStore();
+    const driver = this.startWorker(machine, machine.createDomain(DRIVER_DOMAIN, `driver domain ${host.name}`), host.tap, {
+      kind: 'driver',
+      host: host.name,
+      bridged: host.bridged,
+      ageingMs: host.ageingMs,
+      merging: this.plan.merging,
+    });
+    const guests = new Map<string, { id: number; worker: DomainWorker }>();
+    this.hosts.set(host.name, { name: host.name, machine, store, driver, guests });
+    await introduceDomain(store, DRIVER_DOMAIN, `driver domain ${host.name}`);
+    await driver.ask('start');
+    for (const [i, guest] of host.guests.entries()) {
+      const id = i + 1;
+      const seat = machine.createDomain(id, `guest ${guest.name}`);
+      await introduceDomain(store, id, guest.name);
+      await createVif(store, { ...guest.vif, guest: id, backend: DRIVER_DOMAIN, handle: 0 });
+      const worker = this.startWorker(machine, seat, guest.tap, {
+        kind: 'guest',
+        queues: guest.queues,
+        frontend: guest.frontend ?? null,
+        replay: guest.replay ?? null,
+        mtu: guest.vif.mtu,
+      });
+      guests.set(guest.name, { id, worker });
+      await worker.ask('start');
+    }
+  }
+
+  private startWorker(
+    machine: SharedMachine,
+    seat: DomainSeat,
+    tap: TapDescription | null,
+    role: WorkerRole,
+  ): DomainWorker {
+    const { hosts, pluginsFrom, log } = this.plan;
+    const kicks = hosts.some((host) => host.tap !== null || host.guests.some((guest) => guest.tap !== null));
+    return new DomainWorker(
+      seat.name,
+      { seat, hardware: this.hardware.plan, role, tap, kicks, pluginsFrom },
+      log,
+      () => {
+        machine.nudge(seat.id);
+      },
+    );
+  }
+
+  private async end(): Promise<void> {
+    const hosts = [...this.hosts.values()];
+    const guests = hosts.flatMap((host) => [...host.guests.values()].map(({ worker }) => worker));
+    const drivers = hosts.map((host) => host.driver);
+    await Promise.allSettled(guests.map((worker) => worker.ask('stop')));
+    await Promise.allSettled(drivers.map((worker) => worker.ask('stop')));
+    this.machines[0]?.stop();
+    await Promise.all([...guests, ...drivers].map((worker) => endWithin(worker, ANSWER_MS)));
+    for (const machine of [...this.machines].reverse()) machine.close();
+  }
+}
+
+async function endWithin(worker: DomainWorker, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<true>((resolve) => {
+    timer = setTimeout(() => {
+      resolve(true);
+    }, ms);
+  });
+  if ((await Promise.race([worker.ended.then(() => false), late])) === true) await worker.terminate();
+  clearTimeout(timer);
+}

@@ -1,0 +1,187 @@
+/**
+ * One capture: what a client asked for, as a stream of pcapng. Frames carry the interface and direction where they
+ * were seen, and a comment that says which path they took.
+ */
+import { CaptureDirection, CaptureWriter } from '../capture/index.js';
+import type { StreamOut } from '../control/socket.js';
+import type { LabDescription, LabHost } from '../lab/index.js';
+import { VERSION } from '../version.js';
+import type { Captured, CaptureDesk, Collector } from './capture-desk.js';
+import { UnknownNameError, fullName } from './names.js';
+import type { Named } from './names.js';
+import { wiredTo } from './report.js';
+
+/** What is captured. */
+export interface CaptureRequest {
+  readonly target: Named;
+  /** Frames at most; 0 for no limit. */
+  readonly count: number;
+  /** Most bytes kept of a frame; 0 for all. */
+  readonly snapBytes: number;
+}
+
+/** How a capture goes: its notes, and its result. */
+export interface CaptureProgress {
+  /** Frames captured. */
+  readonly frames: number;
+  /** Frames that went by uncaptured: the reader was too slow. */
+  readonly lost: number;
+}
+
+/** Bytes that a slow client may leave waiting before frames are left out. */
+const MOST_WAITING_BYTES = 64 * 1024 * 1024;
+const NOTE_MS = 250;
+const MAC_BYTES = 6;
+
+/** What a path is called in comments. */
+type Path = 'fast' | 'slow' | 'native';
+
+/** One capture. */
+export class CaptureSession implements Collector {
+  private readonly originMs = Date.now();
+  private readonly writer: CaptureWriter;
+  private readonly interfaces = new Map<string, number>();
+  private readonly ownMacs: ReadonlySet<string>;
+  private frames = 0;
+  private missed = 0;
+  private finish: () => void = () => undefined;
+
+  /**
+   * @param lab where.
+   * @param driverVis VIs of each host's driver domain: what they send came by the slow path.
+   */
+  constructor(
+    private readonly lab: LabDescription,
+    private readonly desk: CaptureDesk,
+    private readonly driverVis: ReadonlyMap<string, readonly number[]>,
+    private readonly request: CaptureRequest,
+    private readonly out: StreamOut,
+  ) {
+    this.ownMacs = new Set(lab.hosts.flatMap(({ driverDomain }) => (driverDomain === null ? [] : [driverDomain.mac])));
+    this.writer = CaptureWriter.over(
+      (bytes) => {
+        out.write(bytes);
+      },
+      {
+        format: 'pcapng',
+        originMs: this.originMs,
+        application: `netaccel ${VERSION}`,
+        comment: `lab ${lab.name}, ${fullName(request.target)}`,
+        ...(request.snapBytes > 0 ? { snapBytes: request.snapBytes } : {}),
+      },
+    );
+  }
+
+  /** Captures until the client has enough. */
+  async run(): Promise<CaptureProgress> {
+    const { out, writer } = this;
+    const over = new Promise<void>((resolve) => {
+      this.finish = resolve;
+      out.stopped.addEventListener('abort', () => {
+        resolve();
+      });
+    });
+    const leave = await this.join();
+    writer.flush();
+    const timer = setInterval(() => {
+      writer.flush();
+      out.note(this.progress);
+    }, NOTE_MS);
+    try {
+      out.note(this.progress);
+      await over;
+    } finally {
+      clearInterval(timer);
+      await leave();
+      writer.close();
+    }
+    return this.progress;
+  }
+
+  /** {@inheritDoc Collector.frame} */
+  frame({ place, outgoing, timeUs, bytes, sender }: Captured): void {
+    const { request, out } = this;
+    if (request.count > 0 && this.frames === request.count) return;
+    if (out.waitingBytes > MOST_WAITING_BYTES) {
+      this.missed++;
+      return;
+    }
+    const timeNs = Math.max(0, Math.round((timeUs - this.originMs * 1000) * 1000));
+    const [index, direction] = this.whereSeen(place, outgoing);
+    if (this.writer.packet(bytes, index, direction, timeNs, this.pathOf(place, bytes, sender))) this.frames++;
+    if (this.frames === request.count) this.finish();
+  }
+
+  /** {@inheritDoc Collector.lost} */
+  lost(frames: number): void {
+    this.missed += frames;
+  }
+
+  private get progress(): CaptureProgress {
+    return { frames: this.frames, lost: this.missed };
+  }
+
+  private join(): Promise<() => Promise<void>> {
+    const { target } = this.request;
+    if (target.kind === 'port') {
+      const at = this.lab.wires.findIndex(({ ends }) =>
+        ends.some(({ host, port }) => host === target.host.name && port === target.port),
+      );
+      if (at < 0)
+        throw new UnknownNameError(
+          `expected a NIC port with a wire, saw ${fullName(target)}, which has none; ` +
+            `capture ${target.host.name} for its whole bridge, or a guest`,
+        );
+      this.interfaceOf(fullName(target), `NIC port, wired to ${wiredTo(this.lab, target.host.name, target.port) ?? 'none'}`);
+      return Promise.resolve(this.desk.joinWire(at, this));
+    }
+    if (target.kind === 'guest') {
+      const vif = `vif${target.domid}.0`;
+      this.interfaceOf(fullName(target), `${vif}, as the driver domain sees it`);
+      return this.desk.joinBridge(target.host.name, { into: [vif], outOf: [vif] }, this);
+    }
+    this.lab.hosts
+      .find(({ name }) => name === target.host.name)
+      ?.bridge.ports.forEach((port) => this.interfaceOf(`${target.host.name}.${port}`, 'NIC port'));
+    return this.desk.joinBridge(target.host.name, { into: null, outOf: [] }, this);
+  }
+
+  /** The interface of a frame, and its direction seen from there. */
+  private whereSeen(place: string, outgoing: boolean): [number, CaptureDirection] {
+    const { target } = this.request;
+    if (target.kind === 'port') {
+      const direction = place === fullName(target) ? CaptureDirection.outbound : CaptureDirection.inbound;
+      return [this.interfaceOf(fullName(target)), direction];
+    }
+    const name = this.nameOfBridgePort(target.host, place);
+    return [this.interfaceOf(name), outgoing ? CaptureDirection.outbound : CaptureDirection.inbound];
+  }
+
+  private interfaceOf(name: string, description?: string): number {
+    let index = this.interfaces.get(name);
+    if (index === undefined) {
+      index = this.writer.addInterface({ name, ...(description === undefined ? {} : { description }) });
+      this.interfaces.set(name, index);
+    }
+    return index;
+  }
+
+  private nameOfBridgePort(host: LabHost, place: string): string {
+    const vif = /^vif(\d+)\.0$/.exec(place);
+    const guest = vif === null ? undefined : host.guests[Number(vif[1]) - 1];
+    return `${host.name}.${guest?.name ?? place}`;
+  }
+
+  /** A frame that a guest's own VI sent is fast; one from or to a driver domain itself is native. */
+  private pathOf(place: string, bytes: Uint8Array, sender: number | null): Path {
+    if (sender !== null) {
+      const host = place.slice(0, place.indexOf('.'));
+      if (this.driverVis.get(host)?.includes(sender) === false) return 'fast';
+    }
+    return this.ownMacs.has(macAt(bytes, 0)) || this.ownMacs.has(macAt(bytes, MAC_BYTES)) ? 'native' : 'slow';
+  }
+}
+
+function macAt(bytes: Uint8Array, at: number): string {
+  return Array.from(bytes.subarray(at, at + MAC_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join(':');
+}

@@ -1,0 +1,71 @@
+/** What domains say of themselves, as far as reports read it: the parts of `describe()` that are relied on. */
+import type { PluginDescription } from '../plugins.js';
+
+/** A guest's worker. */
+export interface GuestDescription {
+  readonly plugins: readonly PluginDescription[];
+  readonly loadFailures: Readonly<Record<string, string>>;
+  readonly netfront: NetfrontDescription;
+  readonly tap: Readonly<Record<string, unknown>> | null;
+  readonly replay: Readonly<Record<string, number>> | null;
+}
+
+/** A netfront. */
+export interface NetfrontDescription {
+  readonly frontend: string;
+  readonly backend: string;
+  readonly carrier: boolean;
+  readonly reason: string | null;
+  readonly agreed: Readonly<Record<string, unknown>> | null;
+  readonly accelerator: {
+    readonly state: string;
+    readonly named: string | null;
+    readonly loaded: string | null;
+    readonly reason: string | null;
+    readonly plugin?: Readonly<Record<string, unknown>>;
+  } | null;
+  readonly statistics: {
+    readonly accelerated: { txFrames: number; txBytes: number; rxFrames: number; rxBytes: number };
+    readonly declines: Readonly<Record<string, number>>;
+    readonly txErrors: number;
+    readonly rxErrors: number;
+    readonly txDropped: number;
+    readonly rxDropped: number;
+    readonly counters: Readonly<Record<string, number>>;
+  };
+}
+
+/** A driver domain's worker. */
+export interface DriverDescription {
+  readonly plugins: readonly PluginDescription[];
+  readonly bridge: {
+    readonly ports: readonly ({ readonly name: string } & Readonly<Record<string, number>>)[];
+    readonly addresses: readonly { readonly mac: string; readonly port: string; readonly ageMs: number }[];
+  };
+  readonly ports: readonly {
+    readonly name: string;
+    readonly linkUp: boolean;
+    readonly viId: number;
+    readonly port: Readonly<Record<string, number>>;
+  }[];
+  readonly netback: { readonly vifs: readonly VifDescription[] };
+}
+
+/** A vif of a netback. */
+export interface VifDescription {
+  readonly guest: number;
+  readonly handle: number;
+  readonly state: string;
+  readonly reason: string | null;
+  readonly queues: number;
+  readonly rateBytesPerSecond: number;
+  readonly accelerator: {
+    readonly port: string | null;
+    readonly plugin: string | null;
+    readonly version: string | null;
+    readonly state: string;
+    readonly frontendHalf: string;
+    readonly reason: string | null;
+    readonly detail: Readonly<Record<string, unknown>> | null;
+  } | null;
+}

@@ -1,0 +1,157 @@
+/**
+ * Everything about one vif that says why its frames go the way they do: its state, both halves of its plugin, the
+ * features that were offered and taken, the filters in the NIC, and what was logged about it.
+ */
+import { NicError } from '@netaccel/nic-vi';
+import type { FilterSpec, NicControl } from '@netaccel/nic-vi';
+import { backendPath, frontendPath } from '../machine/toolstack.js';
+import { microseconds } from '../machine/time.js';
+import type { PluginDescription } from '../plugins.js';
+import type { Named } from './names.js';
+import type { GuestReport } from './report.js';
+import type { LogEntry, RunningLab } from './running-lab.js';
+
+/** A feature key and what each half wrote; null where a half did not write it. */
+export interface FeatureReport {
+  readonly key: string;
+  readonly backend: string | null;
+  readonly frontend: string | null;
+}
+
+/** A filter in the NIC that leads to the guest. */
+export interface FilterReport {
+  readonly port: string;
+  readonly vi: number;
+  /** In words: `tcp 10.77.0.11:5001 from 10.77.0.12:40404`. */
+  readonly match: string;
+  readonly hits: number;
+  /** Milliseconds since it last matched, or since it was added. */
+  readonly idleMs: number;
+}
+
+/** All of it. */
+export interface ExplainReport {
+  readonly schema: 'netaccel.explain/1';
+  readonly lab: string;
+  readonly guest: GuestReport;
+  readonly host: {
+    readonly name: string;
+    readonly problem: string | null;
+    /** Backend plugins that are loaded. */
+    readonly plugins: readonly PluginDescription[];
+    readonly ports: readonly string[];
+  };
+  readonly features: readonly FeatureReport[];
+  readonly filters: readonly FilterReport[];
+  /** Warnings and errors of both domains that name this vif, the last ones. */
+  readonly log: readonly LogEntry[];
+}
+
+const FEATURE = /^(feature-|request-|multi-queue-)/;
+const DRIVER_DOMAIN = 0;
+const HANDLE = 0;
+const MOST_LINES = 5;
+
+/** Collects it. */
+export async function explainGuest(
+  running: RunningLab,
+  { host, guest, domid }: Extract<Named, { kind: 'guest' }>,
+): Promise<ExplainReport> {
+  const report = await running.report();
+  const hostReport = report.hosts.find(({ name }) => name === host.name)!;
+  const vif = `vif/${domid}/${HANDLE}`;
+  return {
+    schema: 'netaccel.explain/1',
+    lab: report.name,
+    guest: hostReport.guests.find(({ name }) => name === guest.name)!,
+    host: {
+      name: host.name,
+      problem: hostReport.problem,
+      plugins: hostReport.plugins,
+      ports: host.nic.ports,
+    },
+    features: await features(running, host.name, domid),
+    filters: host.nic.ports.flatMap((port, i) =>
+      filtersFor(running.lab.hardware.nicOf(host.name)!.control(i), port, guest.mac),
+    ),
+    log: running.lines
+      .filter(({ level }) => level === 'warn' || level === 'error')
+      .filter(
+        ({ message }) =>
+          message.startsWith(`guest ${guest.name}:`) ||
+          (message.startsWith(`driver domain ${host.name}:`) && message.includes(vif)),
+      )
+      .slice(-MOST_LINES),
+  };
+}
+
+async function features(running: RunningLab, host: string, domid: number): Promise<FeatureReport[]> {
+  const { store } = running.host(host);
+  const read = async (directory: string): Promise<Map<string, string>> => {
+    const values = new Map<string, string>();
+    for (const key of (await store.exists(directory)) ? await store.list(directory) : []) {
+      if (!FEATURE.test(key)) continue;
+      values.set(key, (await store.readOptional(`${directory}/${key}`)) ?? '');
+    }
+    return values;
+  };
+  const backend = await read(backendPath(DRIVER_DOMAIN, domid, HANDLE));
+  const frontend = await read(frontendPath(domid, HANDLE));
+  return [...new Set([...backend.keys(), ...frontend.keys()])]
+    .sort()
+    .map((key) => ({ key, backend: backend.get(key) ?? null, frontend: frontend.get(key) ?? null }));
+}
+
+/** Filters of the port for that MAC, whichever VI has them. */
+function filtersFor(control: NicControl, port: string, mac: string): FilterReport[] {
+  const wanted = mac.toLowerCase();
+  const found: FilterReport[] = [];
+  for (let vi = 0; vi < control.capabilities.vis; vi++) {
+    for (const { spec, hits, lastHitUs } of filtersOf(control, vi)) {
+      if (!('mac' in spec) || bytesAsText(spec.mac) !== wanted) continue;
+      const idleMs = Math.max(0, Math.round((microseconds() - lastHitUs) / 1000));
+      found.push({ port, vi, match: describeFilter(spec), hits, idleMs });
+    }
+  }
+  return found;
+}
+
+function filtersOf(control: NicControl, vi: number): ReturnType<NicControl['filters']> {
+  try {
+    return control.filters(vi);
+  } catch (error) {
+    if (error instanceof NicError && error.code === 'NO_SUCH_VI') return [];
+    throw error;
+  }
+}
+
+/** A filter in words. */
+export function describeFilter(spec: FilterSpec): string {
+  switch (spec.kind) {
+    case 'full':
+    case 'local': {
+      const vlan = spec.vlan === undefined ? '' : ` vlan ${spec.vlan}`;
+      const local = `${spec.protocol}${vlan} ${endpoint(spec.localAddress, spec.localPort)}`;
+      return spec.kind === 'local' ? local : `${local} from ${endpoint(spec.remoteAddress, spec.remotePort)}`;
+    }
+    case 'macVlan':
+      return `${bytesAsText(spec.mac)} vlan ${spec.vlan ?? 'none'}`;
+    case 'mac':
+      return bytesAsText(spec.mac);
+    default:
+      return spec.kind;
+  }
+}
+
+function endpoint(address: ArrayLike<number>, port: number): string {
+  return address.length === 4 ? `${Array.from(address).join('.')}:${port}` : `[${ipv6(address)}]:${port}`;
+}
+
+function ipv6(address: ArrayLike<number>): string {
+  const groups = Array.from({ length: 8 }, (_, i) => ((address[2 * i]! << 8) | address[2 * i + 1]!).toString(16));
+  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
+}
+
+function bytesAsText(bytes: ArrayLike<number>): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+}

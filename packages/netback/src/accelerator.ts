@@ -1,0 +1,416 @@
+/**
+ * A vif's accelerator slot: which plugin is offered to the guest, attached, and taken off again, and why not.
+ *
+ * A serial worker of its own, as the handshake is: whatever happens leaves a mark and wakes it, and it takes the
+ * next step towards what is wanted. The steps of an attachment:
+ *
+ *   offer    a plugin drives the port that `accel` names: `accel-frontend`, and `accel/state` Initialising
+ *   attach   the guest's half says Connected: its mailbox is attached, `probe` called; `accel/state` Connected
+ *   detach   `accel/state` Closing; the guest's half gets a limited time to close first; then the plugin is
+ *            removed, in limited time too, and what it still holds is taken from it; Closed
+ *
+ * Nothing here waits for a guest or a plugin without a limit, and no vif waits for another.
+ */
+import type {
+  BackendAccelerator,
+  BackendAcceleratorDefinition,
+  Candidate,
+  NicPortHold,
+  ReceiveFence,
+  VifIdentity,
+} from '@netaccel/core-hooks';
+import { XenbusState, readState, stateName, watchState } from '@netaccel/xen';
+import type { Domain, DomainId, XenbusStateValue } from '@netaccel/xen';
+import { StoreError } from '@netaccel/xen/store';
+import type { Watch } from '@netaccel/xen/store';
+import { attachPlugin } from './attach.js';
+import { Backoff } from './backoff.js';
+import { within } from './deadline.js';
+import type { Outcome, WaitOptions } from './deadline.js';
+import { writeDeviceKeys } from './device-keys.js';
+import { message } from './handshake.js';
+import type { BackendRegistry } from './registry.js';
+import { PluginScope } from './scope.js';
+
+/** Where plugins and NIC ports come from. */
+export interface Accelerators {
+  /** The backend plugins of this domain. */
+  readonly registry: BackendRegistry;
+  /** The hold on the NIC port of that name, or undefined when there is none. */
+  port(name: string): NicPortHold | undefined;
+}
+
+/** What a slot needs of its vif. */
+export interface SlotParts {
+  readonly accelerators: Accelerators;
+  readonly domain: Domain;
+  readonly guest: DomainId;
+  /** The backend directory. */
+  readonly path: string;
+  /** Limit of each wait of a detach. */
+  readonly teardownTimeoutMs: number;
+  /** Limit of `probe`. */
+  readonly probeTimeoutMs: number;
+  fence(): Promise<ReceiveFence>;
+  rateBytesPerSecond(): number;
+}
+
+/** A plugin on this vif. */
+interface Attachment {
+  readonly definition: BackendAcceleratorDefinition;
+  readonly hold: NicPortHold;
+  /** What the plugin holds; null while it is only offered. */
+  scope: PluginScope | null;
+  /** The plugin's half, once `probe` made it. */
+  plugin: BackendAccelerator | null;
+  attachedAt: number;
+  /** Why it cannot go on. */
+  failed: string | null;
+}
+
+/** After this long without trouble earlier failures are forgotten. */
+const GOOD_AFTER_MS = 60_000;
+
+/** The plugin of one vif. */
+export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> {
+  /** Why the vif has no plugin, or why it lost the last one; null while one is attached. */
+  reason: string | null = 'not started';
+  private vif: VifIdentity | null = null;
+  private frontendPath = '';
+  private portName: string | null = null;
+  private half: XenbusStateValue = XenbusState.Unknown;
+  /** The guest's half said Connected for an attachment that is over: it has to say something else first. */
+  private stale = false;
+  private current: Attachment | null = null;
+  private up = false;
+  private keyMayHaveChanged = true;
+  private due = false;
+  private running: Promise<void> | null = null;
+  private readonly waiting = new Set<() => void>();
+  private readonly backoff: Backoff;
+  private keyWatch: Watch | null = null;
+  private halfWatch: Watch | null = null;
+  private unfollow: () => void = () => undefined;
+
+  constructor(private readonly parts: SlotParts) {
+    this.backoff = new Backoff(parts.domain.loop, () => {
+      this.wake();
+    });
+  }
+
+  /** Begins to follow the key `accel` and the plugins. Nothing is offered before {@link rise}. */
+  async start(): Promise<void> {
+    const { domain, path, accelerators } = this.parts;
+    this.unfollow = accelerators.registry.follow(this);
+    this.keyWatch = await domain.store.watch(
+      `${path}/accel`,
+      () => {
+        this.keyMayHaveChanged = true;
+        this.wake();
+      },
+      { depth: 0 },
+    );
+  }
+
+  /** The vif begins a handshake: resolves when what can be offered has been. */
+  async rise(vif: VifIdentity, frontendPath: string): Promise<void> {
+    const { store } = this.parts.domain;
+    this.vif = vif;
+    await this.halfWatch?.remove();
+    this.frontendPath = frontendPath;
+    this.half = await readState(store, `${frontendPath}/accel`);
+    this.halfWatch = await watchState(
+      store,
+      `${frontendPath}/accel`,
+      (state) => {
+        this.half = state;
+        if (state !== XenbusState.Connected) this.stale = false;
+        this.wake();
+      },
+      (error) => {
+        this.log('warn', `the state of the guest's half cannot be read: ${message(error)}`);
+      },
+    );
+    this.up = true;
+    this.wake();
+    await this.running;
+  }
+
+  /** The vif disconnects: resolves when no plugin is attached. Bounded. */
+  async sink(): Promise<void> {
+    this.up = false;
+    this.wake();
+    while (this.running !== null) await this.running;
+  }
+
+  /** Ends: as {@link sink}, then nothing is watched. */
+  async stop(): Promise<void> {
+    await this.sink();
+    this.unfollow();
+    this.backoff.forgive();
+    await this.keyWatch?.remove();
+    await this.halfWatch?.remove();
+  }
+
+  /** A plugin was registered. */
+  available(definition: BackendAcceleratorDefinition): void {
+    this.backoff.forgive(definition.name);
+    this.wake();
+  }
+
+  /** A plugin goes: resolves when this vif does not use it any more. Bounded. */
+  async unavailable(definition: BackendAcceleratorDefinition): Promise<void> {
+    this.wake();
+    while (this.current?.definition === definition) await this.running;
+  }
+
+  /** A NIC port came or went. */
+  portsChanged(): void {
+    this.backoff.forgive();
+    this.wake();
+  }
+
+  /** The slot's state, for people and `explain`. */
+  describe(): Readonly<Record<string, unknown>> {
+    const { current } = this;
+    return {
+      port: this.portName,
+      plugin: current?.definition.name ?? null,
+      version: current?.definition.version ?? null,
+      state: current === null ? 'none' : current.plugin === null ? 'offered' : 'attached',
+      frontendHalf: stateName(this.half),
+      holds: current?.scope?.size ?? 0,
+      reason: this.reason,
+      detail: this.describePlugin(),
+    };
+  }
+
+  private describePlugin(): Readonly<Record<string, unknown>> | null {
+    try {
+      return this.current?.plugin?.describe() ?? null;
+    } catch (error) {
+      return { error: `describe threw: ${message(error)}` };
+    }
+  }
+
+  private wake(): void {
+    this.due = true;
+    for (const check of [...this.waiting]) check();
+    if (this.running !== null) return;
+    this.running = this.run().finally(() => (this.running = null));
+  }
+
+  private async run(): Promise<void> {
+    while (this.due) {
+      this.due = false;
+      try {
+        await this.step();
+      } catch (error) {
+        // Without the store nobody can be told; what is attached goes all the same.
+        if (!(error instanceof StoreError && error.code === 'ECLOSED'))
+          this.log('warn', `accelerator: ${message(error)}`);
+        if (this.current !== null && this.whyDetach(this.current) !== null) await this.tearDown(this.current);
+      }
+    }
+  }
+
+  private async step(): Promise<void> {
+    if (this.keyMayHaveChanged) await this.readKey();
+    const { current } = this;
+    if (current !== null) {
+      const why = this.whyDetach(current);
+      if (why !== null) await this.detach(current, why);
+      else if (current.scope === null && this.half === XenbusState.Connected && !this.stale)
+        await this.attach(current);
+    } else if (this.up) {
+      const choice = this.choose();
+      if (choice !== null) await this.offer(choice);
+    }
+  }
+
+  private async readKey(): Promise<void> {
+    this.keyMayHaveChanged = false;
+    const name = await this.parts.domain.store.readOptional(`${this.parts.path}/accel`);
+    const port = name === '' ? null : name;
+    if (port === this.portName) return;
+    this.portName = port;
+    this.backoff.forgive();
+  }
+
+  /** The newest plugin that drives the port which the key names; null, with the reason on record, if none. */
+  private choose(): { definition: BackendAcceleratorDefinition; hold: NicPortHold } | null {
+    const { accelerators } = this.parts;
+    const { portName } = this;
+    if (portName === null) {
+      this.reason = 'the vif has no key "accel" that names a NIC port';
+      return null;
+    }
+    const hold = accelerators.port(portName);
+    if (hold === undefined) {
+      this.reason = `this domain has no NIC port ${portName}`;
+      return null;
+    }
+    const fitting = accelerators.registry.all().filter((each) => this.supports(each, hold));
+    const definition = fitting.reverse().find(({ name }) => !this.backoff.paused(name));
+    if (definition !== undefined) return { definition, hold };
+    if (fitting.length === 0) this.reason = `no plugin is registered that drives NIC port ${portName}`;
+    return null;
+  }
+
+  private supports(definition: BackendAcceleratorDefinition, hold: NicPortHold): boolean {
+    try {
+      return definition.supports(hold.device);
+    } catch (error) {
+      this.log('error', `${definition.name}: supports threw: ${message(error)}`);
+      return false;
+    }
+  }
+
+  /** Why the present attachment has to end, or null. */
+  private whyDetach({ definition, hold, scope, failed }: Attachment): string | null {
+    const { registry } = this.parts.accelerators;
+    if (failed !== null) return failed;
+    if (!this.up) return 'the vif is disconnected';
+    if (this.portName !== hold.name) return `the key "accel" is now ${this.portName ?? 'absent'}`;
+    if (registry.get(definition.name) !== definition) return `${definition.name} is unloaded`;
+    if (this.parts.accelerators.port(hold.name)?.device !== hold.device)
+      return `NIC port ${hold.name} is gone`;
+    if (scope !== null && this.half !== XenbusState.Connected)
+      return `the guest's half is ${stateName(this.half)}`;
+    return null;
+  }
+
+  private async offer({ definition, hold }: { definition: BackendAcceleratorDefinition; hold: NicPortHold }) {
+    const there = await this.write(XenbusState.Initialising, { 'accel-frontend': definition.frontend });
+    if (!there) return;
+    this.reason = `${definition.name} waits for ${definition.frontend} in the guest`;
+    this.current = { definition, hold, scope: null, plugin: null, attachedAt: 0, failed: null };
+    this.due = true;
+  }
+
+  private async attach(current: Attachment): Promise<void> {
+    const { domain, guest, path, probeTimeoutMs } = this.parts;
+    const { definition, hold } = current;
+    const fail = (reason: string) => {
+      current.failed ??= reason;
+      this.wake();
+    };
+    const scope = new PluginScope(fail, (what) => {
+      this.log('error', what);
+    });
+    current.scope = scope;
+    const outcome = await this.bounded(
+      probeTimeoutMs,
+      () =>
+        attachPlugin({
+          domain,
+          guest,
+          definition,
+          hold,
+          vif: this.vif!,
+          path,
+          frontendPath: this.frontendPath,
+          scope,
+          fence: () => this.parts.fence(),
+          rateBytesPerSecond: () => this.parts.rateBytesPerSecond(),
+          failed: fail,
+        }),
+      () => this.whyDetach(current) !== null,
+      (late) => void this.remove(definition, late),
+    );
+    this.due = true;
+    if (outcome.how === 'done') {
+      current.plugin = outcome.value;
+      current.attachedAt = domain.loop.now();
+      if (this.whyDetach(current) !== null) return;
+      this.reason = null;
+      await this.write(XenbusState.Connected, {});
+      this.log('info', `${definition.name} ${definition.version} is attached`);
+    } else if (outcome.how !== 'given-up') {
+      const what = outcome.how === 'failed' ? outcome.reason : `probe took longer than ${probeTimeoutMs} ms`;
+      current.failed ??= `${definition.name} could not attach: ${what}`;
+    }
+  }
+
+  private async detach(current: Attachment, why: string): Promise<void> {
+    const { teardownTimeoutMs, domain } = this.parts;
+    const { definition } = current;
+    this.reason = why;
+    // A guest whose own half closes keeps the offer: it may come back. Otherwise the offer goes first.
+    const stays =
+      current.failed === null && this.up && current.scope !== null && this.half !== XenbusState.Connected;
+    const offer = stays ? {} : { 'accel-frontend': null };
+    if (current.scope !== null) {
+      this.log('info', `${definition.name} is detached: ${why}`);
+      // The guest's half goes first: it stops drawing traffic while the hardware still serves it.
+      if (await this.write(XenbusState.Closing, offer))
+        await this.bounded(
+          teardownTimeoutMs,
+          () => new Promise<never>(() => undefined),
+          () => this.half === XenbusState.Closed || this.half === XenbusState.Unknown,
+        );
+    }
+    const good = current.plugin !== null && domain.loop.now() - current.attachedAt >= GOOD_AFTER_MS;
+    if (good) this.backoff.forgive(definition.name);
+    await this.tearDown(current);
+    this.stale = this.half === XenbusState.Connected;
+    if (current.failed !== null && this.up) {
+      const pause = this.backoff.failed(definition.name);
+      this.reason = `${current.failed}; next try in ${pause} ms or when a key changes`;
+    }
+    this.due = true;
+    await this.write(XenbusState.Closed, offer);
+  }
+
+  /** The plugin's end, without anybody's help: asks it to leave in limited time, then takes what it holds. */
+  private async tearDown(current: Attachment): Promise<void> {
+    if (current.plugin !== null) await this.remove(current.definition, current.plugin);
+    const left = current.scope?.size ?? 0;
+    // The mailbox is in the scope too, and the plugin does not own that.
+    if (left > 1)
+      this.log('warn', `${current.definition.name} left ${left - 1} things behind; they are taken back`);
+    current.scope?.close();
+    this.current = null;
+  }
+
+  private async remove(definition: BackendAcceleratorDefinition, plugin: BackendAccelerator): Promise<void> {
+    const { teardownTimeoutMs } = this.parts;
+    const outcome = await this.bounded(teardownTimeoutMs, async () => plugin.remove());
+    if (outcome.how === 'failed') this.log('error', `${definition.name}: remove failed: ${outcome.reason}`);
+    else if (outcome.how === 'late')
+      this.log(
+        'error',
+        `${definition.name}: remove took longer than ${teardownTimeoutMs} ms; it is left alone`,
+      );
+  }
+
+  /** Waits for `work` at most `ms`, and no longer than until `giveUp`, which is asked whenever something happens. */
+  private bounded<T>(
+    ms: number,
+    work: () => Promise<T>,
+    giveUp: () => boolean = () => false,
+    onLate: (value: T) => void = () => undefined,
+  ): Promise<Outcome<T>> {
+    const watch: WaitOptions<T>['watch'] = (end) => {
+      const check = () => {
+        if (giveUp()) end();
+      };
+      this.waiting.add(check);
+      check();
+      return () => {
+        this.waiting.delete(check);
+      };
+    };
+    return within(this.parts.domain.loop, ms, work, { watch, onLate });
+  }
+
+  /** Writes the state of the plugin's half; false when the device is gone. */
+  private write(state: XenbusStateValue, keys: Record<string, string | null>): Promise<boolean> {
+    const { domain, path } = this.parts;
+    return writeDeviceKeys(domain.store, path, { ...keys, 'accel/state': String(state) });
+  }
+
+  private log(level: 'info' | 'warn' | 'error', text: string): void {
+    this.parts.domain.log(level, `vif ${this.parts.path}: ${text}`);
+  }
+}

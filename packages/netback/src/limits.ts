@@ -1,0 +1,53 @@
+/**
+ * Everything that a guest can make this driver hold or do, bounded by name.
+ *
+ * One frozen record of defaults; a `Netback` takes a partial one in its options. The numbers of Linux's
+ * xen-netback stand where it has one, so that a guest meets what it knows.
+ */
+
+/** Bounds of one vif. */
+export interface Limits {
+  /** Queues offered to the guest (`multi-queue-max-queues`). */
+  readonly maxQueues: number;
+  /** Packets of one queue that one run of its task handles before the others have their turn. */
+  readonly budget: number;
+  /** Transmit buffers of 2 KiB, for packets that fit. */
+  readonly smallBuffers: number;
+  /** Transmit buffers of 64 KiB, for the others. */
+  readonly largeBuffers: number;
+  /** Bytes that wait per queue for the guest to post receive buffers (XSA-392); a multiple of the page. */
+  readonly backlogBytes: number;
+  /** Frames that wait per queue (XSA-392). */
+  readonly backlogFrames: number;
+  /** How long a frame waits for receive buffers before it is dropped (Linux: `rx_drain_timeout_msecs`). */
+  readonly drainTimeoutMs: number;
+  /** The same for a guest that does not announce its receive buffers (no `feature-rx-notify`). */
+  readonly drainTimeoutWithoutNotifyMs: number;
+  /** Without receive buffers for this long the carrier goes down (Linux: `rx_stall_timeout_msecs`). */
+  readonly stallTimeoutMs: number;
+  /** Malformed packets in a row after which the guest is taken for hostile: one ring's worth. */
+  readonly malformedInARow: number;
+  /** Multicast groups that a guest may ask for (Linux: `XEN_NETBK_MCAST_MAX`). */
+  readonly multicastGroups: number;
+  /** How long a plugin's `probe` may take. */
+  readonly probeTimeoutMs: number;
+  /** How long each wait of a teardown lasts at most: for the plugin's halves, for frames still out. */
+  readonly teardownTimeoutMs: number;
+}
+
+/** What a vif gets unless its options say otherwise. */
+export const defaultLimits: Limits = Object.freeze({
+  maxQueues: 4,
+  budget: 64,
+  smallBuffers: 256,
+  largeBuffers: 16,
+  backlogBytes: 256 * 1024,
+  backlogFrames: 256,
+  drainTimeoutMs: 10_000,
+  drainTimeoutWithoutNotifyMs: 30,
+  stallTimeoutMs: 60_000,
+  malformedInARow: 256,
+  multicastGroups: 64,
+  probeTimeoutMs: 5_000,
+  teardownTimeoutMs: 2_000,
+});

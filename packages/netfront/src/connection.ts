@@ -1,0 +1,320 @@
+/**
+ * One connection with a backend: its rings, pages, channels and the task that works on them, from the moment
+ * they are made until all of it is given back.
+ *
+ * Made by Netfront when the backend waits (InitWait), before the keys are written; closed when either side
+ * leaves. A breach of the backend only marks it and tells Netfront, which closes it from outside of the task
+ * (XSA-90). `run` is the device's poll: NAPI's shape, one budget for all of the device's work.
+ */
+import type { FrameSink } from '@netaccel/core-hooks';
+import { initialiseRing } from '@netaccel/xen';
+import type { Domain, DomainId, EventChannel, Task } from '@netaccel/xen';
+import { BouncePages } from './bounce.js';
+import type { Counters } from './counters.js';
+import { FLOW_BUCKETS } from './flow.js';
+import type { Agreement } from './features.js';
+import type { Hooks } from './hooks.js';
+import { ReceivePath } from './receive.js';
+import { FillTarget } from './receive-fill.js';
+import type { FillOptions } from './receive-fill.js';
+import { ReceiveRing } from './receive-ring.js';
+import { TransmitPath } from './transmit.js';
+import { TransmitBuffers } from './transmit-buffers.js';
+import type { TransmitBufferOptions } from './transmit-buffers.js';
+import { TransmitRing } from './transmit-ring.js';
+
+/** What a connection is made with. */
+export interface ConnectionParts {
+  readonly domain: Domain;
+  readonly backend: DomainId;
+  readonly agreement: Agreement;
+  readonly stack: FrameSink;
+  readonly counters: Counters;
+  readonly transmitBuffers: TransmitBufferOptions;
+  /** Pages that each receive ring has. */
+  readonly receivePages: number;
+  readonly fill: FillOptions;
+  /** The most that a plugin's queue holds. */
+  readonly queueUnits: number;
+  /** Where ring indices begin: tests say near 2^32. */
+  readonly firstIndex: number;
+  /** A stopped queue goes again. */
+  readonly onReady: () => void;
+  /** The backend is not believed any more: close this connection. */
+  readonly onBreach: (reason: string) => void;
+}
+
+/** One queue, as the handshake tells the backend of it. */
+export interface QueueKeys {
+  readonly txRingRef: number;
+  readonly rxRingRef: number;
+  readonly txPort: number;
+  /** The same as `txPort` when one channel serves both. */
+  readonly rxPort: number;
+}
+
+/** A channel, and what was consumed when its events were last let through. */
+interface Line {
+  readonly channel: EventChannel;
+  fired: boolean;
+  consumed: number;
+  /** What its ring, or both, consumed. */
+  readonly progress: () => number;
+}
+
+/** Everything that exists between a frontend and one backend. */
+export class Connection {
+  readonly buffers: TransmitBuffers;
+  readonly transmit: TransmitPath;
+  readonly receive: ReceivePath;
+  /** What the backend must know to map and bind. */
+  readonly keys: readonly QueueKeys[];
+  /** Times that the task ran. */
+  polls = 0;
+  private readonly task: Task;
+  private readonly lines: Line[] = [];
+  private readonly rxChannels: EventChannel[] = [];
+  private readonly transmitRings: TransmitRing[] = [];
+  private readonly receiveRings: ReceiveRing[] = [];
+  /** Gives back everything that was got, last first. */
+  private readonly releases: (() => void)[] = [];
+  private hooks: Hooks | null = null;
+  private pluginArmed = false;
+  private whenDry: (() => void) | null = null;
+  private closed = false;
+  private broken = false;
+
+  /** @throws MachineError when memory, grants or ports are not to be had; nothing is held then. */
+  constructor(private readonly parts: ConnectionParts) {
+    const { domain, backend, agreement, counters } = parts;
+    this.task = domain.loop.task((budget) => this.run(budget));
+    this.releases.push(() => this.task.cancel());
+    const raise = (): void => this.task.raise();
+    try {
+      const buffers = new TransmitBuffers(domain, backend, parts.transmitBuffers, !agreement.trusted, () =>
+        this.transmit.bufferReturned(),
+      );
+      this.buffers = buffers;
+      this.releases.push(() => buffers.retire());
+      const slow = new Uint16Array(FLOW_BUCKETS);
+      this.keys = Array.from({ length: agreement.queues }, () => this.openQueue(slow, raise));
+      this.transmit = new TransmitPath(
+        domain.memory,
+        buffers,
+        this.transmitRings,
+        slow,
+        agreement.transmit,
+        counters,
+        raise,
+        parts.onReady,
+      );
+      this.receive = new ReceivePath(this.receiveRings, parts.stack, parts.queueUnits, counters);
+    } catch (error) {
+      this.giveBack();
+      throw error;
+    }
+  }
+
+  /** The backend is there: frames may go, and the backend gets pages to fill. */
+  open(): void {
+    this.transmit.open();
+  }
+
+  /** Asks for a poll. */
+  raise(): void {
+    this.task.raise();
+  }
+
+  /** A plugin's hooks go live: from here on the task polls it, and transmit offers it frames. */
+  attach(hooks: Hooks): void {
+    this.hooks = hooks;
+    this.pluginArmed = false;
+    this.transmit.attach(hooks);
+    this.receive.attach(hooks);
+    this.task.raise();
+  }
+
+  /** Resolves when a poll of the plugin, begun after this, left nothing behind, and it has completed every frame. */
+  dry(): Promise<void> {
+    return new Promise((resolve) => {
+      this.whenDry = resolve;
+      this.task.raise();
+    });
+  }
+
+  /** No data hook is called from here on. Frames that the plugin has are still its own. */
+  unhook(): void {
+    if (this.hooks !== null && this.pluginArmed) this.hooks.stopInterrupts();
+    this.hooks = null;
+    this.whenDry = null;
+    this.pluginArmed = false;
+    this.receive.detach();
+    this.task.raise();
+  }
+
+  /** Gives everything back. What the stack still holds keeps its pages until it lets go. Idempotent. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.unhook();
+    this.transmit.close();
+    this.receive.deliverBatch();
+    this.giveBack();
+  }
+
+  /** Its state, for people. */
+  describe(): Readonly<Record<string, unknown>> {
+    return {
+      polls: this.polls,
+      stops: this.transmit.describeStops(),
+      freeBuffers: this.buffers.free,
+      queues: this.keys.map((keys, i) => ({
+        ...keys,
+        transmit: this.transmitRings[i]!.describe(),
+        receive: this.receiveRings[i]!.describe(),
+      })),
+    };
+  }
+
+  /** Makes one queue's rings and channels. What was got is in `releases`, whatever fails. */
+  private openQueue(slow: Uint16Array, raise: () => void): QueueKeys {
+    const { domain, backend, agreement, counters, firstIndex } = this.parts;
+    const shareRing = (): { address: number; ref: number } => {
+      const page = domain.grants.share(backend, 1, 'write');
+      this.releases.push(() => page.release());
+      initialiseRing(domain.memory, page.address, firstIndex);
+      return { address: page.address, ref: page.refs[0]! };
+    };
+    const tx = shareRing();
+    const rx = shareRing();
+    const transmitRing = new TransmitRing(
+      domain.memory,
+      tx.address,
+      this.buffers,
+      slow,
+      counters,
+      () => txLine.channel.notify(),
+      firstIndex,
+    );
+    let bounce: BouncePages | null = null;
+    if (!agreement.trusted) {
+      bounce = new BouncePages(domain, this.parts.receivePages);
+      this.releases.push(() => bounce!.retire());
+    }
+    const receiveRing = new ReceiveRing(
+      domain,
+      backend,
+      rx.address,
+      this.parts.receivePages,
+      new FillTarget(this.parts.fill, agreement.receive.scatterGather),
+      agreement.receive,
+      counters,
+      bounce === null ? null : (head) => bounce.copy(head),
+      raise,
+      firstIndex,
+    );
+    this.releases.push(() => receiveRing.retire());
+    this.transmitRings.push(transmitRing);
+    this.receiveRings.push(receiveRing);
+    const consumed = { tx: () => transmitRing.consumed, rx: () => receiveRing.consumed };
+    const txLine = agreement.splitChannels
+      ? this.listen(consumed.tx)
+      : this.listen(() => consumed.tx() + consumed.rx());
+    const rxLine = agreement.splitChannels ? this.listen(consumed.rx) : txLine;
+    this.rxChannels.push(rxLine.channel);
+    return {
+      txRingRef: tx.ref,
+      rxRingRef: rx.ref,
+      txPort: txLine.channel.port,
+      rxPort: rxLine.channel.port,
+    };
+  }
+
+  private listen(progress: () => number): Line {
+    const { domain, backend } = this.parts;
+    const channel = domain.events.allocateUnbound(backend, () => {
+      line.fired = true;
+      this.task.raise();
+    });
+    const line: Line = { channel, fired: false, consumed: progress(), progress };
+    this.releases.push(() => channel.close());
+    this.lines.push(line);
+    return line;
+  }
+
+  /** The poll: all of the device's work, at most `budget` of it; answers whether there is more. */
+  private run(budget: number): boolean {
+    if (this.closed || this.broken) return false;
+    this.polls++;
+    if (this.pluginArmed) {
+      this.pluginArmed = false;
+      this.hooks?.stopInterrupts();
+    }
+    const { transmit, receive } = this;
+    const misplaced = receive.deliverBatch();
+    const collected = transmit.collect(budget);
+    const received = receive.poll(budget);
+    if (received + misplaced > 0) this.parts.stack.flush();
+    this.post();
+    transmit.step();
+    const breach = this.breach();
+    if (breach !== null) {
+      this.broken = true;
+      transmit.disconnect();
+      this.parts.onBreach(breach);
+      return false;
+    }
+    if (this.whenDry !== null && !receive.fastMore && transmit.fast.inFlight === 0) {
+      this.whenDry();
+      this.whenDry = null;
+    }
+    return collected >= budget || receive.more || !this.sleep();
+  }
+
+  private post(): void {
+    const { receiveRings } = this;
+    for (let i = 0; i < receiveRings.length; i++)
+      if (receiveRings[i]!.post()) {
+        this.parts.counters.notifications++;
+        this.rxChannels[i]!.notify();
+      }
+  }
+
+  /** Arms everything and looks again; false when there is work after all. Only then are events let through. */
+  private sleep(): boolean {
+    let work = this.transmit.arm();
+    for (let i = 0; i < this.receiveRings.length; i++) {
+      const ring = this.receiveRings[i]!;
+      ring.drained();
+      if (ring.arm()) work = true;
+    }
+    if (work) return false;
+    if (this.hooks !== null) {
+      if (this.hooks.startInterrupts()) return false;
+      this.pluginArmed = true;
+    }
+    for (let i = 0; i < this.lines.length; i++) {
+      const line = this.lines[i]!;
+      if (!line.fired) continue;
+      line.fired = false;
+      const consumed = line.progress();
+      const spurious = consumed === line.consumed;
+      line.consumed = consumed;
+      if (spurious) this.parts.counters.spuriousEvents++;
+      line.channel.unmask(spurious);
+    }
+    return true;
+  }
+
+  private breach(): string | null {
+    for (let i = 0; i < this.transmitRings.length; i++) {
+      const reason = this.transmitRings[i]!.breach ?? this.receiveRings[i]!.breach;
+      if (reason !== null) return reason;
+    }
+    return null;
+  }
+
+  private giveBack(): void {
+    for (let release = this.releases.pop(); release !== undefined; release = this.releases.pop()) release();
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * A device's totals as the outside sees them: the slow path's, which this driver counts, and the fast path's,
+ * which the plugin counts, each frame in one of them. A plugin's totals count from its attachment; they are read
+ * one last time before its hooks are cleared, and kept.
+ */
+import type { AcceleratorStatistics } from '@netaccel/core-hooks';
+import type { Counters } from './counters.js';
+import type { Hooks } from './hooks.js';
+
+/** Totals of nothing. */
+export function zeroTotals(): AcceleratorStatistics {
+  return { txFrames: 0, txBytes: 0, rxFrames: 0, rxBytes: 0, txErrors: 0, rxErrors: 0 };
+}
+
+/** Adds totals. */
+export function addTotals(into: AcceleratorStatistics, totals: AcceleratorStatistics): void {
+  for (const key of Object.keys(into) as (keyof AcceleratorStatistics)[]) into[key] += totals[key];
+}
+
+/** What one attachment moved: by the plugin's word, and by this driver's own count for a plugin at fault. */
+export class FastShare {
+  private readonly before: Counters;
+
+  /** @param counters the device's totals, at the moment of attachment. */
+  constructor(private readonly counters: Counters) {
+    this.before = { ...counters };
+  }
+
+  /** The last totals, before the hooks are cleared. */
+  final(hooks: Hooks): AcceleratorStatistics {
+    const totals = zeroTotals();
+    hooks.statistics(totals);
+    if (hooks.fault === null) return totals;
+    const { counters, before } = this;
+    return {
+      txFrames: counters.fastSent - before.fastSent,
+      txBytes: counters.fastSentBytes - before.fastSentBytes,
+      rxFrames: counters.fastReceived - before.fastReceived,
+      rxBytes: counters.fastReceivedBytes - before.fastReceivedBytes,
+      txErrors: 0,
+      rxErrors: 0,
+    };
+  }
+}
+
+/** What `statistics()` answers. */
+export interface NetfrontStatistics extends AcceleratorStatistics {
+  /** Frames that were not sent, for whatever reason that a counter names. */
+  txDropped: number;
+  /** Frames that were not delivered, for whatever reason that a counter names. */
+  rxDropped: number;
+  /** The part of the totals that a plugin moved. */
+  readonly accelerated: AcceleratorStatistics;
+  /** Frames that the present plugin declined, by reason. */
+  readonly declines: Readonly<Record<string, number>>;
+  /** Every counter of the driver. */
+  readonly counters: Readonly<Counters>;
+}
+
+/** Merges both paths' totals. */
+export function merge(
+  counters: Counters,
+  accelerated: AcceleratorStatistics,
+  declines: Readonly<Record<string, number>>,
+): NetfrontStatistics {
+  const c = counters;
+  return {
+    txFrames: c.txSlowFrames + accelerated.txFrames,
+    txBytes: c.txSlowBytes + accelerated.txBytes,
+    rxFrames: c.rxSlowFrames + accelerated.rxFrames,
+    rxBytes: c.rxSlowBytes + accelerated.rxBytes,
+    txErrors: c.txErrors + accelerated.txErrors,
+    rxErrors: c.rxErrors + accelerated.rxErrors,
+    txDropped: c.txDropped + c.txBadLength + c.txUnsupported,
+    rxDropped: c.rxMalformed + c.rxBadExtra + c.rxBadLength + c.rxNoBuffer + c.fastOverrun,
+    accelerated,
+    declines,
+    counters: { ...counters },
+  };
+}

@@ -1,0 +1,190 @@
+/**
+ * The memory that outgoing frames lie in: two sizes of buffers in pages that are granted to the backend, read
+ * only, once for the life of a connection. So a frame costs no grant operation, and a plugin's device can be
+ * shown all of it.
+ *
+ * Made by the connection. The stack allocates from it; frames come home when the path that took them is done.
+ * A buffer that the stack still holds when the connection ends keeps the pages: they go with the last one.
+ */
+import { Frame, PAGE_BYTES, releaseChain } from '@netaccel/core-hooks';
+import type { Address, FrameOwner, Memory, SharedPages } from '@netaccel/core-hooks';
+import { MAX_PACKET_BYTES } from '@netaccel/xen/netif';
+import type { Domain, DomainId } from '@netaccel/xen';
+
+/** How many buffers of each size. */
+export interface TransmitBufferOptions {
+  /** Buffers for ordinary frames. */
+  readonly small: number;
+  /** Bytes of each: a power of two up to a page, or whole pages, so that a small frame takes few slots. */
+  readonly smallBytes: number;
+  /** Buffers for segments that are cut later. */
+  readonly large: number;
+}
+
+/** Bytes of a large buffer: the longest packet, with a page to spare for headers that a stack puts before it. */
+export const LARGE_BUFFER_BYTES = Math.ceil(MAX_PACKET_BYTES / PAGE_BYTES) * PAGE_BYTES + PAGE_BYTES;
+const LARGE_PAGES = LARGE_BUFFER_BYTES / PAGE_BYTES;
+
+/** Where a buffer's frame is. */
+export const Place = {
+  /** Free, or with the stack. */
+  stack: 0,
+  /** On a transmit ring. */
+  slow: 1,
+  /** Being offered to the plugin at this moment. */
+  offered: 2,
+  /** Taken by the plugin. */
+  fast: 3,
+  /** Kept here until it can be sent. */
+  kept: 4,
+} as const;
+
+/** The transmit memory of one connection. */
+export class TransmitBuffers implements FrameOwner {
+  /** The pages, as a plugin sees them. */
+  readonly shared: SharedPages;
+  /** Every buffer's frame by its index: the small ones, then the large ones. */
+  readonly frames: readonly Frame[];
+  /** {@link Place} of each frame. */
+  readonly place: Uint8Array;
+  /** Flow bucket of each frame that is under way. */
+  readonly bucket: Uint16Array;
+  /** The longest frame that some buffer has room for within one page. */
+  readonly pieceBytes: number;
+  /** Somebody was refused a buffer, and none came home since. */
+  starved = false;
+  private readonly memory: Memory;
+  private readonly small: number;
+  private readonly smallBytes: number;
+  private readonly first: Address;
+  private readonly end: Address;
+  private readonly freeSmall: Frame[];
+  private readonly freeLarge: Frame[];
+  private topSmall: number;
+  private topLarge: number;
+  private retired = false;
+
+  /**
+   * @param domain whose pages.
+   * @param peer the backend's domain.
+   * @param options how many.
+   * @param clean clear each buffer before it is handed out: nothing of an earlier frame stays where an
+   * untrusted backend could read it.
+   * @param onReturn called when a buffer comes home and somebody waits for one.
+   */
+  constructor(
+    domain: Domain,
+    peer: DomainId,
+    options: TransmitBufferOptions,
+    private readonly clean: boolean,
+    private readonly onReturn: () => void,
+  ) {
+    const { small, smallBytes, large } = options;
+    const smallPages = Math.ceil((small * smallBytes) / PAGE_BYTES);
+    this.memory = domain.memory;
+    this.shared = domain.grants.share(peer, smallPages + large * LARGE_PAGES, 'read');
+    this.first = this.shared.address;
+    this.end = this.first + this.shared.pages * PAGE_BYTES;
+    this.small = small;
+    this.smallBytes = smallBytes;
+    this.pieceBytes = large > 0 ? PAGE_BYTES : Math.min(smallBytes, PAGE_BYTES);
+    const firstLarge = this.first + smallPages * PAGE_BYTES;
+    this.frames = Array.from({ length: small + large }, (_, i) =>
+      i < small
+        ? new Frame(this, i, this.first + i * smallBytes, smallBytes)
+        : new Frame(this, i, firstLarge + (i - small) * LARGE_BUFFER_BYTES, LARGE_BUFFER_BYTES),
+    );
+    this.freeSmall = this.frames.slice(0, small).reverse();
+    this.freeLarge = this.frames.slice(small).reverse();
+    this.topSmall = small;
+    this.topLarge = large;
+    this.place = new Uint8Array(small + large);
+    this.bucket = new Uint16Array(small + large);
+  }
+
+  /** Buffers that nobody holds. */
+  get free(): { readonly small: number; readonly large: number } {
+    return { small: this.topSmall, large: this.topLarge };
+  }
+
+  /** A buffer of at least `bytes`, held once, described as empty at its home; null when none is free. */
+  allocate(bytes: number): Frame | null {
+    let frame: Frame;
+    if (bytes <= this.smallBytes && this.topSmall > 0) frame = this.freeSmall[--this.topSmall]!;
+    else if (bytes <= LARGE_BUFFER_BYTES && this.topLarge > 0) frame = this.freeLarge[--this.topLarge]!;
+    else {
+      this.starved = true;
+      return null;
+    }
+    frame.holders = 1;
+    frame.describe(frame.home, 0);
+    if (this.clean) this.memory.clear(frame.home, frame.capacity);
+    return frame;
+  }
+
+  /** Whether `frame` is one of these buffers. */
+  owns(frame: Frame): boolean {
+    return this.frames[frame.index] === frame;
+  }
+
+  /** Whether a fragment lies in the shared pages. */
+  holds(fragment: Frame): boolean {
+    return fragment.address >= this.first && fragment.address + fragment.length <= this.end;
+  }
+
+  /** Whether each fragment of a chain does. */
+  holdsChain(head: Frame): boolean {
+    for (let f: Frame | null = head; f !== null; f = f.next) if (!this.holds(f)) return false;
+    return true;
+  }
+
+  /** The grant reference of the page that an address of these pages is in. */
+  refAt(address: Address): number {
+    return this.shared.refs[(address - this.first) >>> 12]!;
+  }
+
+  /** A copy of a chain in one piece, held once; null when no buffer is free. The chain stays the caller's. */
+  gather(head: Frame): Frame | null {
+    const copy = this.allocate(head.totalBytes);
+    if (copy === null) return null;
+    let at = 0;
+    for (let f: Frame | null = head; f !== null && at + f.length <= copy.capacity; f = f.next) {
+      this.memory.copy(copy.home + at, f.address, f.length);
+      at += f.length;
+    }
+    copy.describe(copy.home, at);
+    copy.checksum = head.checksum;
+    copy.segmentation = head.segmentation;
+    copy.segmentBytes = head.segmentBytes;
+    return copy;
+  }
+
+  /** Gives a frame that was under way back to its holders: the last use that this driver has for it. */
+  finish(frame: Frame): void {
+    this.place[frame.index] = Place.stack;
+    if (frame.next === null) frame.release();
+    else releaseChain(frame);
+  }
+
+  /** {@inheritDoc FrameOwner.reclaim} */
+  reclaim(frame: Frame): void {
+    frame.next = null;
+    if (frame.index < this.small) this.freeSmall[this.topSmall++] = frame;
+    else this.freeLarge[this.topLarge++] = frame;
+    if (this.retired) this.releaseWhenHome();
+    else if (this.starved) {
+      this.starved = false;
+      this.onReturn();
+    }
+  }
+
+  /** The connection is over: the pages go as soon as every buffer is home. */
+  retire(): void {
+    this.retired = true;
+    this.releaseWhenHome();
+  }
+
+  private releaseWhenHome(): void {
+    if (this.topSmall + this.topLarge === this.frames.length) this.shared.release();
+  }
+}

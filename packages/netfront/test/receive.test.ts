@@ -1,0 +1,385 @@
+/** The slow receive path: what good packets become, what bad ones cost, and what the backend may not do. */
+import { describe, expect, test } from 'vitest';
+import { Checksum, Segmentation } from '@netaccel/core-hooks';
+import { decode } from '@netaccel/xen';
+import { ExtraType, RX_RING_SLOTS, RxFlag, rxRequest } from '@netaccel/xen/netif';
+import { FILL_DEFAULTS } from '../src/index.js';
+import { CLEAN_END, VifLab, pattern, tcpFrame } from './lab.js';
+
+async function put(lab: VifLab, ...raw: Parameters<VifLab['backend']['queue']['raw']>[0][]): Promise<void> {
+  for (const slot of raw) lab.backend.queue.raw(slot);
+  lab.backend.queue.publishRx();
+  await lab.settle();
+}
+
+const counters = (lab: VifLab) => lab.front.statistics().counters;
+
+/** The device still works, and takes nothing of what came before for part of this. */
+async function stillWorks(lab: VifLab): Promise<void> {
+  const before = lab.stack.frames.length;
+  expect(lab.backend.queue.put(pattern(100, 9))).toBe(true);
+  lab.backend.queue.publishRx();
+  await lab.settle();
+  expect(lab.stack.frames.slice(before).map((f) => f.bytes)).toEqual([pattern(100, 9)]);
+  expect(await lab.end()).toEqual(CLEAN_END);
+}
+
+describe('good packets', () => {
+  test('requests, byte for byte: id is the slot, a grant of its own for each', async () => {
+    const lab = await VifLab.connected();
+    const { rx } = lab.backend.queue;
+    const refs = new Set<number>();
+    expect(lab.backend.queue.posted).toBe(FILL_DEFAULTS.start);
+    for (let i = 0; i < FILL_DEFAULTS.start; i++) {
+      const at = rx.slot(rx.consumed + i);
+      const request = decode(rxRequest, lab.back.memory.bytes.subarray(at, at + rxRequest.size));
+      expect(request).toMatchObject({ id: (rx.consumed + i) & (RX_RING_SLOTS - 1), pad: 0 });
+      refs.add(request.gref as number);
+    }
+    expect(refs.size).toBe(FILL_DEFAULTS.start);
+    await stillWorks(lab);
+  });
+
+  test.each([
+    [0, Checksum.unknown],
+    [RxFlag.dataValidated, Checksum.good],
+    [RxFlag.csumBlank | RxFlag.dataValidated, Checksum.blank],
+    [RxFlag.csumBlank, Checksum.blank],
+  ])('flags %i', async (flags, checksum) => {
+    const lab = await VifLab.connected();
+    lab.backend.queue.put(tcpFrame(1, 1), { flags });
+    lab.backend.queue.publishRx();
+    await lab.settle();
+    expect(lab.stack.frames).toEqual([
+      { bytes: tcpFrame(1, 1), checksum, segmentation: 0, segmentBytes: 0, fragments: 1 },
+    ]);
+    await stillWorks(lab);
+  });
+
+  test.each([14, 60, 1514, 4096, 4097, 9000, 65535])('%i bytes, in place', async (length) => {
+    const lab = await VifLab.connected();
+    lab.backend.queue.put(pattern(length, length), { offset: length < 4000 ? 16 : 0 });
+    lab.backend.queue.publishRx();
+    await lab.settle();
+    expect(lab.stack.frames[0]!.bytes).toEqual(pattern(length, length));
+    expect(lab.stack.frames[0]!.fragments).toBe(Math.ceil(length / 4096));
+    expect(lab.front.statistics()).toMatchObject({
+      rxFrames: 1,
+      rxBytes: length,
+      accelerated: { rxFrames: 0 },
+    });
+    await stillWorks(lab);
+  });
+
+  test.each([
+    [Segmentation.tcpv4, 1448],
+    [Segmentation.tcpv6, 1428],
+  ])('a large segment, GSO type %i', async (type, size) => {
+    const lab = await VifLab.connected();
+    lab.backend.queue.put(tcpFrame(1, 1, 60000), { flags: RxFlag.csumBlank, gso: { type, size } });
+    lab.backend.queue.publishRx();
+    await lab.settle();
+    expect(lab.stack.frames[0]).toMatchObject({
+      bytes: tcpFrame(1, 1, 60000),
+      checksum: Checksum.blank,
+      segmentation: type,
+      segmentBytes: size,
+    });
+    await stillWorks(lab);
+  });
+
+  test('a large segment without a blank checksum: the pseudo header is put in', async () => {
+    const lab = await VifLab.connected();
+    const bytes = tcpFrame(1, 1, 9000);
+    lab.backend.queue.put(bytes, { gso: { type: Segmentation.tcpv4, size: 1448 } });
+    lab.backend.queue.publishRx();
+    await lab.settle();
+    const [seen] = lab.stack.frames;
+    expect(seen).toMatchObject({ checksum: Checksum.blank, segmentation: Segmentation.tcpv4 });
+    let sum = 6 + (9000 - 34);
+    for (let i = 26; i < 34; i += 2) sum += (bytes[i]! << 8) | bytes[i + 1]!;
+    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+    expect((seen!.bytes[50]! << 8) | seen!.bytes[51]!).toBe(sum);
+    expect(counters(lab).rxGsoFixed).toBe(1);
+    await stillWorks(lab);
+  });
+
+  test('half a packet waits for the other half, without a busy poll', async () => {
+    const lab = await VifLab.connected();
+    const bytes = pattern(9000);
+    const { queue } = lab.backend;
+    queue.put(bytes);
+    // Publish two of its three slots.
+    queue.rx.produced -= 1;
+    queue.publishRx();
+    await lab.settle();
+    expect(lab.stack.frames.length).toBe(0);
+    const polls = () => (lab.front.describe() as any).connection.polls;
+    const before = polls();
+    await lab.machine.advance(1000);
+    expect(polls()).toBe(before);
+    queue.rx.produced += 1;
+    queue.publishRx();
+    await lab.settle();
+    expect(lab.stack.frames[0]!.bytes).toEqual(bytes);
+    await stillWorks(lab);
+  });
+
+  test('empty fragments are skipped, known extras that nobody asked for are ignored', async () => {
+    const lab = await VifLab.connected();
+    await put(
+      lab,
+      { status: 100, flags: RxFlag.moreData | RxFlag.extraInfo },
+      { extra: { type: ExtraType.hash, flags: 1 } },
+      { extra: { type: ExtraType.xdp } },
+      { status: 0, flags: RxFlag.moreData },
+      { status: 50 },
+    );
+    expect(lab.stack.frames.map((f) => [f.bytes.length, f.fragments])).toEqual([[150, 2]]);
+    await stillWorks(lab);
+  });
+
+  test('more than a budget at once, over the wrap of the indices', async () => {
+    const lab = await VifLab.connected({ netfront: { fill: { start: 256 } } });
+    for (let round = 0; round < 10; round++) {
+      for (let i = 0; i < 100; i++) expect(lab.backend.queue.put(tcpFrame(round, i))).toBe(true);
+      lab.backend.queue.publishRx();
+      await lab.settle();
+    }
+    expect(lab.stack.frames.length).toBe(1000);
+    expect(lab.stack.flushes).toBeLessThan(60);
+    await stillWorks(lab);
+  });
+});
+
+describe('pages', () => {
+  test('what the stack holds is not posted again; it comes home when released', async () => {
+    const lab = await VifLab.connected({ netfront: { receivePages: 64 } });
+    lab.stack.holding = true;
+    for (let i = 0; i < 64; i++) {
+      expect(lab.backend.queue.put(tcpFrame(1, i))).toBe(true);
+      lab.backend.queue.publishRx();
+      await lab.settle();
+    }
+    expect(lab.backend.queue.put(tcpFrame(1, 64))).toBe(false);
+    await lab.machine.advance(1000);
+    expect(lab.backend.queue.posted).toBe(0);
+    for (const [i, frame] of lab.stack.held.entries())
+      expect(lab.guest.memory.bytes.slice(frame.address, frame.address + frame.length)).toEqual(
+        tcpFrame(1, i),
+      );
+    lab.stack.holding = false;
+    lab.stack.releaseHeld();
+    await lab.settle();
+    expect(lab.backend.queue.posted).toBe(64);
+    await stillWorks(lab);
+  });
+
+  test('frames that the stack holds outlive the connection', async () => {
+    const lab = await VifLab.connected();
+    lab.stack.holding = true;
+    lab.backend.queue.put(tcpFrame(1, 1, 9000));
+    lab.backend.queue.publishRx();
+    await lab.settle();
+    await lab.run(lab.front.stop());
+    const { held } = lab.stack;
+    expect(lab.guest.ledger().grants).toBeGreaterThan(0);
+    expect(lab.guest.memory.bytes.slice(held[0]!.address, held[0]!.address + 4096)).toEqual(
+      tcpFrame(1, 1, 9000).slice(0, 4096),
+    );
+    expect(await lab.end()).toEqual(CLEAN_END);
+  });
+
+  test('the fill target: doubles under load, falls when idle, never below the largest packet', async () => {
+    const lab = await VifLab.connected();
+    const target = () => (lab.front.describe() as any).connection.queues[0].receive.target as number;
+    expect(target()).toBe(64);
+    for (let round = 0; round < 4; round++) {
+      while (lab.backend.queue.put(tcpFrame(1, 1)));
+      lab.backend.queue.publishRx();
+      await lab.settle();
+    }
+    expect(target()).toBeGreaterThan(250);
+    for (let i = 0; i < 400; i++) {
+      lab.backend.queue.put(tcpFrame(1, i));
+      lab.backend.queue.publishRx();
+      await lab.settle();
+    }
+    expect(target()).toBe(19);
+    expect(lab.backend.queue.posted).toBeGreaterThanOrEqual(19);
+    expect(lab.backend.queue.put(pattern(65535))).toBe(true);
+    lab.backend.queue.publishRx();
+    await lab.settle();
+    await stillWorks(lab);
+  });
+
+  test('an untrusted backend: frames are copied out of its reach before the stack sees them', async () => {
+    const lab = await VifLab.connected({ frontendKeys: { trusted: '0' } });
+    const seen: number[] = [];
+    lab.stack.onDeliver = (frame) => {
+      for (let f: typeof frame | null = frame; f !== null; f = f.next) seen.push(f.address);
+    };
+    lab.stack.holding = true;
+    lab.backend.queue.put(tcpFrame(1, 1, 9000));
+    lab.backend.queue.publishRx();
+    await lab.settle();
+    expect(lab.stack.frames[0]).toMatchObject({ bytes: tcpFrame(1, 1, 9000), fragments: 3 });
+    // The pages that it could write are on the ring again already.
+    expect((lab.front.describe() as any).connection.queues[0].receive.heldPages).toBe(0);
+    lab.stack.holding = false;
+    lab.stack.releaseHeld();
+    // What a buffer held before is not there for the backend to find.
+    const frame = lab.front.allocate(60)!;
+    lab.guest.memory.bytes.fill(0xee, frame.home, frame.home + 2048);
+    frame.release();
+    const again = lab.front.allocate(60)!;
+    expect(again.home).toBe(frame.home);
+    expect(lab.guest.memory.bytes.subarray(again.home, again.home + 2048).every((byte) => byte === 0)).toBe(
+      true,
+    );
+    again.release();
+    await stillWorks(lab);
+  });
+});
+
+describe('packets that make no sense are dropped and counted', () => {
+  const cases: [string, Parameters<VifLab['backend']['queue']['raw']>[0][], string][] = [
+    ['an error', [{ status: -1 }], 'rxErrors'],
+    [
+      'an error in the middle',
+      [{ status: 100, flags: 4 }, { status: -1, flags: 4 }, { status: 100 }],
+      'rxErrors',
+    ],
+    ['past the page’s end', [{ offset: 4000, status: 97 }], 'rxMalformed'],
+    ['far past the page’s end', [{ offset: 65535, status: 32767 }], 'rxMalformed'],
+    [
+      'a later fragment past its page',
+      [
+        { status: 100, flags: 4 },
+        { offset: 4096, status: 1 },
+      ],
+      'rxMalformed',
+    ],
+    ['shorter than an Ethernet header', [{ status: 13 }], 'rxBadLength'],
+    ['empty', [{ status: 0 }], 'rxBadLength'],
+    ['all fragments empty', [{ status: 0, flags: 4 }, { status: 0 }], 'rxBadLength'],
+    ['the old GSO prefix', [{ status: 100, flags: 16 }], 'rxMalformed'],
+    [
+      'too long',
+      Array.from({ length: 17 }, (_, i) => ({ status: 4096, flags: i < 16 ? 4 : 0 })),
+      'rxBadLength',
+    ],
+    [
+      'too many fragments',
+      Array.from({ length: 20 }, (_, i) => ({ status: 100, flags: i < 19 ? 4 : 0 })),
+      'rxMalformed',
+    ],
+    ['extra of type none', [{ status: 100, flags: 8 }, { extra: { type: 0 } }], 'rxBadExtra'],
+    ['extra of an unknown type', [{ status: 100, flags: 8 }, { extra: { type: 6 } }], 'rxBadExtra'],
+    [
+      'GSO of an unknown type',
+      [{ status: 100, flags: 8 }, { extra: { type: 1, data: [1, 1, 3, 0, 0, 0] } }],
+      'rxBadExtra',
+    ],
+    [
+      'GSO of size zero',
+      [{ status: 100, flags: 8 }, { extra: { type: 1, data: [0, 0, 1, 0, 0, 0] } }],
+      'rxBadExtra',
+    ],
+    [
+      'GSO twice',
+      [
+        { status: 100, flags: 8 },
+        { extra: { type: 1, flags: 1, data: [1, 1, 1, 0, 0, 0] } },
+        { extra: { type: 1, data: [1, 1, 1, 0, 0, 0] } },
+      ],
+      'rxBadExtra',
+    ],
+    [
+      'GSO of what is not TCP',
+      [{ status: 100, flags: 8 }, { extra: { type: 1, data: [1, 1, 1, 0, 0, 0] } }],
+      'rxBadExtra',
+    ],
+  ];
+  test.each(cases)('%s', async (_, raw, counter) => {
+    const lab = await VifLab.connected();
+    await put(lab, ...raw);
+    expect(lab.stack.frames).toEqual([]);
+    expect(counters(lab)).toMatchObject({ [counter]: 1, rxSlowFrames: 0 });
+    expect(lab.front.statistics().rxDropped + lab.front.statistics().rxErrors).toBe(1);
+    expect(lab.front.carrier).toBe(true);
+    await stillWorks(lab);
+  });
+
+  test('segments of a kind that was not asked for', async () => {
+    const lab = await VifLab.connected({ netfront: { features: { segmentationTcpv6: false } } });
+    lab.backend.queue.put(tcpFrame(1, 1, 9000), { flags: RxFlag.csumBlank, gso: { type: 2, size: 1000 } });
+    lab.backend.queue.publishRx();
+    await lab.settle();
+    expect(counters(lab).rxBadExtra).toBe(1);
+    await stillWorks(lab);
+  });
+
+  test('ids do not matter: the slot says which page', async () => {
+    const lab = await VifLab.connected();
+    await put(lab, { id: 9999, status: 60 }, { id: 0, status: 61 });
+    expect(lab.stack.frames.map((f) => f.bytes.length)).toEqual([60, 61]);
+    await stillWorks(lab);
+  });
+});
+
+describe('a backend that is not believed any more', () => {
+  async function fenced(lab: VifLab, reason: RegExp): Promise<void> {
+    await lab.settle();
+    expect(lab.front.state).toMatchObject({ frontend: 6, carrier: false });
+    expect(lab.front.state.reason).toMatch(reason);
+    await lab.machine.advance(2000);
+    expect(await lab.end()).toEqual(CLEAN_END);
+  }
+
+  test('more responses than requests', async () => {
+    const lab = await VifLab.connected();
+    lab.backend.queue.rx.produced += 65;
+    lab.backend.queue.publishRx();
+    await fenced(lab, /more receive responses/);
+  });
+
+  test('a producer index that runs backwards', async () => {
+    const lab = await VifLab.connected();
+    lab.backend.queue.rx.produced -= 1;
+    lab.backend.queue.publishRx();
+    lab.backend.queue.rxChannel.notify();
+    await fenced(lab, /more receive responses/);
+  });
+
+  test('nothing but nonsense for long enough', async () => {
+    const lab = await VifLab.connected();
+    for (let i = 0; i < 300 && lab.front.carrier; i++) {
+      lab.backend.queue.raw({ offset: 4095, status: 100 });
+      lab.backend.queue.publishRx();
+      await lab.settle();
+    }
+    expect(counters(lab).rxMalformed).toBe(257);
+    await fenced(lab, /without sense/);
+  });
+
+  test('a chain without an end does not hold the ring', async () => {
+    const lab = await VifLab.connected();
+    await put(lab, ...Array.from({ length: 25 }, () => ({ status: 100, flags: RxFlag.moreData })));
+    expect(counters(lab).rxMalformed).toBe(1);
+    await stillWorks(lab);
+  });
+
+  test('a flood of events without work: throttled, counted, harmless (XSA-391)', async () => {
+    const lab = await VifLab.connected();
+    for (let i = 0; i < 300; i++) {
+      lab.backend.queue.rxChannel.notify();
+      lab.backend.queue.txChannel.notify();
+      await lab.settle();
+    }
+    expect(counters(lab).spuriousEvents).toBeGreaterThan(64);
+    expect(lab.guest.describe()['eventsThrottled']).toBeGreaterThan(0);
+    await lab.machine.advance(1000);
+    await stillWorks(lab);
+  });
+});

@@ -1,0 +1,21 @@
+/**
+ * A virtual interface on a NIC: its layout tables, the driver's side of it, its control interface, the messages
+ * that hand one over, and what a plugin needs beside it: header parsing, filters, receive merging.
+ *
+ * @packageDocumentation
+ */
+export * from './control.js';
+export * from './events.js';
+export * from './filter.js';
+export * from './headers.js';
+export * from './layout.js';
+export * from './layouts.js';
+export * from './merge.js';
+export * from './messages.js';
+export * from './toeplitz.js';
+export * from './vi.js';
+export * from './bus-map.js';
+export * from './frame-vi.js';
+export * from './mac-table.js';
+export * from './protocol.js';
+export * from './answer.js';

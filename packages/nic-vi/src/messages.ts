@@ -1,0 +1,360 @@
+/**
+ * Messages by which a backend plugin hands a VI to its frontend half, over the control mailbox: the generic pieces,
+ * little-endian, each at most one mailbox payload. What else two halves tell each other is their own.
+ *
+ * Encoders take values of this side and throw for what cannot be; decoders take bytes of a peer and bound every
+ * field before anyone uses it.
+ */
+import { MAILBOX_PAYLOAD_BYTES } from '@netaccel/core-hooks';
+import { encode, field, layout, type Layout } from './layout.js';
+import { RING_LIMITS } from './layouts.js';
+
+/** Version of all messages here; a peer of another one is refused. */
+export const MESSAGE_VERSION = 1;
+/** Grant references in one message at most. */
+export const MAX_MESSAGE_REFS = 24;
+/** Indices of a receive fence in one message at most: one for each rx ring. */
+export const MAX_MESSAGE_FENCE = 14;
+
+const REFS_AT = 16;
+const REFS_BITS = MAX_MESSAGE_REFS * 32;
+const FENCE_AT = 56;
+const version = [0, 0, 16, 'sender', 'MESSAGE_VERSION'] as const;
+
+/** Guest to driver domain: the pages that its rings and event queue are made of. */
+export const ringsMessage = layout('rings', 112, 'The pages of the guest that a VI is to be made of.', {
+  version,
+  transmitPages: [0, 16, 8, 'sender', 'pages of the transmit ring: the first references'],
+  receivePages: [0, 24, 8, 'sender', 'pages of the receive ring: the references after them'],
+  eventPages: [4, 0, 8, 'sender', 'pages of the event queue: the last references'],
+  transmitCapacity: [8, 0, 16, 'sender', 'descriptors, a power of two'],
+  receiveCapacity: [8, 16, 16, 'sender', 'descriptors, a power of two'],
+  eventCapacity: [12, 0, 16, 'sender', 'events, a power of two'],
+  refs: [REFS_AT, 0, REFS_BITS, 'sender', '24 grant references of 32 bits'],
+});
+
+/** Driver domain to guest: the VI. */
+export const handoverMessage = layout('handover', 56, 'A VI, ready to use.', {
+  version,
+  receiveChecksum: [0, 16, 1, 'sender', '1: received checksums are verified'],
+  transmitChecksum: [0, 17, 1, 'sender', '1: transmit checksums are filled in'],
+  segmentation: [0, 18, 1, 'sender', '1: TCP is cut'],
+  vi: [4, 0, 32, 'sender', 'number of the VI, for messages and people'],
+  generation: [8, 0, 32, 'sender', 'generation of the NIC'],
+  startIndex: [12, 0, 32, 'sender', 'index that rings and event queue begin at'],
+  registerRef: [16, 0, 32, 'sender', 'grant reference of the register page'],
+  doorbellPort: [20, 0, 32, 'sender', 'event channel port that notices register writes, 0 for none'],
+  interruptPort: [24, 0, 32, 'sender', 'event channel port that interrupts arrive on'],
+  mtu: [28, 0, 16, 'sender', 'payload bytes of a frame, 68 to 65535'],
+  maxFragments: [28, 16, 8, 'sender', 'fragments of one transmit, 1 to 64'],
+  maxTransmitBytes: [32, 0, 20, 'sender', 'bytes of one transmit before cutting'],
+  maxBufferPages: [36, 0, 20, 'sender', 'pages of packet buffers that may be registered'],
+  maxFilters: [40, 0, 16, 'sender', 'receive filters'],
+  mac: [48, 0, 48, 'sender', 'MAC address that frames must come from'],
+});
+
+/** Guest to driver domain: pages to register as packet buffers. */
+export const buffersMessage = layout('buffers', 112, 'Pages of packet buffers to register.', {
+  version,
+  count: [0, 16, 8, 'sender', 'references that follow, 1 to 24'],
+  writable: [0, 24, 1, 'sender', '1: receive buffers, which the device writes; 0: it only reads them'],
+  cookie: [4, 0, 32, 'sender', 'echoed in the answer'],
+  refs: [REFS_AT, 0, REFS_BITS, 'sender', '24 grant references of 32 bits'],
+});
+
+/** Driver domain to guest: where they are. */
+export const buffersReplyMessage = layout('buffers reply', 16, 'Bus addresses of registered pages.', {
+  version,
+  count: [0, 16, 8, 'sender', 'pages, 1 to 24'],
+  cookie: [4, 0, 32, 'sender', 'of the request'],
+  bus: [8, 0, 32, 'sender', 'bus address of the first page; the others follow it'],
+});
+
+/** Driver domain to guest: a filter leads frames to its VI, or does not any more. */
+export const filterMessage = layout('filter', 112, 'A receive filter was added or removed.', {
+  version,
+  added: [0, 16, 1, 'sender', '1 added, 0 removed'],
+  full: [0, 17, 1, 'sender', '1: the remote address and port are part of it'],
+  ipv6: [0, 18, 1, 'sender', '1: addresses of 16 bytes, else of 4'],
+  udp: [0, 19, 1, 'sender', '1 UDP, 0 TCP'],
+  tagged: [0, 20, 1, 'sender', '1: with the VLAN id below'],
+  fenceCount: [0, 24, 8, 'sender', 'indices of the fence, 0 to 14'],
+  filter: [4, 0, 32, 'sender', 'number of the filter'],
+  localPort: [8, 0, 16, 'sender', 'destination port'],
+  remotePort: [8, 16, 16, 'sender', 'source port'],
+  vlan: [12, 0, 12, 'sender', 'VLAN id'],
+  localAddress: [16, 0, 128, 'sender', 'destination address'],
+  remoteAddress: [32, 0, 128, 'sender', 'source address'],
+  fence: [FENCE_AT, 0, MAX_MESSAGE_FENCE * 32, 'sender', 'receive fence: fast frames wait until it has passed'],
+});
+
+/** Every message, for the documentation's tables. */
+export const messageLayouts = [
+  ringsMessage,
+  handoverMessage,
+  buffersMessage,
+  buffersReplyMessage,
+  filterMessage,
+] as const;
+
+/** A message of a peer cannot be: protocol error, detach. */
+export class MessageError extends Error {
+  /** Stable code for programs. */
+  readonly code = 'BAD_MESSAGE';
+  /** @param message the field, what was expected and what was seen. */
+  constructor(message: string) {
+    super(message);
+    this.name = 'MessageError';
+  }
+}
+
+/** Pages of rings and their sizes. */
+export interface RingsMessage {
+  readonly transmitRefs: Uint32Array;
+  readonly receiveRefs: Uint32Array;
+  readonly eventRefs: Uint32Array;
+  readonly transmitCapacity: number;
+  readonly receiveCapacity: number;
+  readonly eventCapacity: number;
+}
+
+/** Writes a {@link ringsMessage}. */
+export function encodeRings(value: RingsMessage): Uint8Array {
+  const refs = [...value.transmitRefs, ...value.receiveRefs, ...value.eventRefs];
+  const bytes = encode(ringsMessage, {
+    version: MESSAGE_VERSION,
+    transmitPages: value.transmitRefs.length,
+    receivePages: value.receiveRefs.length,
+    eventPages: value.eventRefs.length,
+    transmitCapacity: value.transmitCapacity,
+    receiveCapacity: value.receiveCapacity,
+    eventCapacity: value.eventCapacity,
+  });
+  return writeWords(bytes, REFS_AT, refs, MAX_MESSAGE_REFS);
+}
+
+/** Reads a {@link ringsMessage}. @throws MessageError */
+export function decodeRings(bytes: Uint8Array): RingsMessage {
+  checkSize(ringsMessage, bytes);
+  const count = (what: 'transmit' | 'receive' | 'event') =>
+    bounded(ringsMessage, bytes, `${what}Pages`, 1, RING_LIMITS[what].pages);
+  const capacity = (what: 'transmit' | 'receive' | 'event') => {
+    const slots = bounded(ringsMessage, bytes, `${what}Capacity`, 2, RING_LIMITS[what].slots);
+    if ((slots & (slots - 1)) !== 0) throw new MessageError(`${what}Capacity: a power of two expected, ${slots} seen`);
+    return slots;
+  };
+  const [t, r, e] = [count('transmit'), count('receive'), count('event')];
+  if (t + r + e > MAX_MESSAGE_REFS)
+    throw new MessageError(`pages: at most ${MAX_MESSAGE_REFS} expected, ${t + r + e} seen`);
+  const refs = readWords(bytes, REFS_AT, t + r + e);
+  return {
+    transmitRefs: refs.slice(0, t),
+    receiveRefs: refs.slice(t, t + r),
+    eventRefs: refs.slice(t + r),
+    transmitCapacity: capacity('transmit'),
+    receiveCapacity: capacity('receive'),
+    eventCapacity: capacity('event'),
+  };
+}
+
+/** What a frontend plugin is told of its VI. */
+export interface HandoverMessage {
+  readonly vi: number;
+  readonly generation: number;
+  readonly startIndex: number;
+  readonly registerRef: number;
+  readonly doorbellPort: number;
+  readonly interruptPort: number;
+  readonly mtu: number;
+  readonly maxFragments: number;
+  readonly maxTransmitBytes: number;
+  readonly maxBufferPages: number;
+  readonly maxFilters: number;
+  readonly receiveChecksum: boolean;
+  readonly transmitChecksum: boolean;
+  readonly segmentation: boolean;
+  /** 6 bytes. */
+  readonly mac: Uint8Array;
+}
+
+/** Writes a {@link handoverMessage}. */
+export function encodeHandover(value: HandoverMessage): Uint8Array {
+  return encode(handoverMessage, {
+    ...value,
+    version: MESSAGE_VERSION,
+    receiveChecksum: value.receiveChecksum ? 1 : 0,
+    transmitChecksum: value.transmitChecksum ? 1 : 0,
+    segmentation: value.segmentation ? 1 : 0,
+  });
+}
+
+/** Reads a {@link handoverMessage}. @throws MessageError */
+export function decodeHandover(bytes: Uint8Array): HandoverMessage {
+  const of = handoverMessage;
+  checkSize(of, bytes);
+  const { mac } = of.fields;
+  return {
+    vi: field(of, bytes, 'vi'),
+    generation: field(of, bytes, 'generation'),
+    startIndex: field(of, bytes, 'startIndex'),
+    registerRef: field(of, bytes, 'registerRef'),
+    doorbellPort: field(of, bytes, 'doorbellPort'),
+    interruptPort: field(of, bytes, 'interruptPort'),
+    mtu: bounded(of, bytes, 'mtu', 68, 0xffff),
+    maxFragments: bounded(of, bytes, 'maxFragments', 1, 64),
+    maxTransmitBytes: bounded(of, bytes, 'maxTransmitBytes', 68, 0xffff + 18),
+    maxBufferPages: bounded(of, bytes, 'maxBufferPages', 0, 0xf_ffff),
+    maxFilters: bounded(of, bytes, 'maxFilters', 0, 4096),
+    receiveChecksum: field(of, bytes, 'receiveChecksum') === 1,
+    transmitChecksum: field(of, bytes, 'transmitChecksum') === 1,
+    segmentation: field(of, bytes, 'segmentation') === 1,
+    mac: bytes.slice(mac.offset, mac.offset + 6),
+  };
+}
+
+/** Pages to register. */
+export interface BuffersMessage {
+  readonly cookie: number;
+  /** Whether the device is to write into them; pages that are granted for reading are for sending only. */
+  readonly writable: boolean;
+  readonly refs: Uint32Array;
+}
+
+/** Writes a {@link buffersMessage}. */
+export function encodeBuffers(value: BuffersMessage): Uint8Array {
+  const bytes = encode(buffersMessage, {
+    version: MESSAGE_VERSION,
+    count: value.refs.length,
+    writable: value.writable ? 1 : 0,
+    cookie: value.cookie,
+  });
+  return writeWords(bytes, REFS_AT, value.refs, MAX_MESSAGE_REFS);
+}
+
+/** Reads a {@link buffersMessage}. @throws MessageError */
+export function decodeBuffers(bytes: Uint8Array): BuffersMessage {
+  checkSize(buffersMessage, bytes);
+  const count = bounded(buffersMessage, bytes, 'count', 1, MAX_MESSAGE_REFS);
+  return {
+    cookie: field(buffersMessage, bytes, 'cookie'),
+    writable: field(buffersMessage, bytes, 'writable') === 1,
+    refs: readWords(bytes, REFS_AT, count),
+  };
+}
+
+/** Where registered pages are. */
+export interface BuffersReplyMessage {
+  readonly cookie: number;
+  readonly count: number;
+  readonly bus: number;
+}
+
+/** Writes a {@link buffersReplyMessage}. */
+export function encodeBuffersReply(value: BuffersReplyMessage): Uint8Array {
+  return encode(buffersReplyMessage, { ...value, version: MESSAGE_VERSION });
+}
+
+/** Reads a {@link buffersReplyMessage}. @throws MessageError */
+export function decodeBuffersReply(bytes: Uint8Array): BuffersReplyMessage {
+  const of = buffersReplyMessage;
+  checkSize(of, bytes);
+  const bus = field(of, bytes, 'bus');
+  if (bus % 4096 !== 0) throw new MessageError(`bus: a page's address expected, ${bus} seen`);
+  return {
+    cookie: field(of, bytes, 'cookie'),
+    count: bounded(of, bytes, 'count', 1, MAX_MESSAGE_REFS),
+    bus,
+  };
+}
+
+/** A filter that came or went. */
+export interface FilterMessage {
+  readonly added: boolean;
+  readonly filter: number;
+  readonly protocol: 'tcp' | 'udp';
+  /** 4 or 16 bytes. */
+  readonly localAddress: Uint8Array;
+  readonly localPort: number;
+  /** As long as `localAddress`; null for a filter that takes any source. */
+  readonly remoteAddress: Uint8Array | null;
+  readonly remotePort: number;
+  /** VLAN id, or null for frames without a tag. */
+  readonly vlan: number | null;
+  /** Indices of the slow path's receive stream that fast frames wait for; none for a removed filter. */
+  readonly fence: readonly number[];
+}
+
+/** Writes a {@link filterMessage}. */
+export function encodeFilter(value: FilterMessage): Uint8Array {
+  const bytes = encode(filterMessage, {
+    version: MESSAGE_VERSION,
+    added: value.added ? 1 : 0,
+    full: value.remoteAddress === null ? 0 : 1,
+    ipv6: value.localAddress.length === 16 ? 1 : 0,
+    udp: value.protocol === 'udp' ? 1 : 0,
+    tagged: value.vlan === null ? 0 : 1,
+    fenceCount: value.fence.length,
+    filter: value.filter,
+    localPort: value.localPort,
+    remotePort: value.remotePort,
+    vlan: value.vlan ?? 0,
+    localAddress: value.localAddress,
+    remoteAddress: value.remoteAddress ?? [],
+  });
+  return writeWords(bytes, FENCE_AT, value.fence, MAX_MESSAGE_FENCE);
+}
+
+/** Reads a {@link filterMessage}. @throws MessageError */
+export function decodeFilter(bytes: Uint8Array): FilterMessage {
+  const of = filterMessage;
+  checkSize(of, bytes);
+  const length = field(of, bytes, 'ipv6') === 1 ? 16 : 4;
+  const address = (name: 'localAddress' | 'remoteAddress') =>
+    bytes.slice(of.fields[name].offset, of.fields[name].offset + length);
+  return {
+    added: field(of, bytes, 'added') === 1,
+    filter: field(of, bytes, 'filter'),
+    protocol: field(of, bytes, 'udp') === 1 ? 'udp' : 'tcp',
+    localAddress: address('localAddress'),
+    localPort: field(of, bytes, 'localPort'),
+    remoteAddress: field(of, bytes, 'full') === 1 ? address('remoteAddress') : null,
+    remotePort: field(of, bytes, 'remotePort'),
+    vlan: field(of, bytes, 'tagged') === 1 ? field(of, bytes, 'vlan') : null,
+    fence: [...readWords(bytes, FENCE_AT, bounded(of, bytes, 'fenceCount', 0, MAX_MESSAGE_FENCE))],
+  };
+}
+
+function checkSize(of: Layout, bytes: Uint8Array): void {
+  if (bytes.length < of.size || bytes.length > MAILBOX_PAYLOAD_BYTES)
+    throw new MessageError(`${of.name}: ${of.size} bytes expected, ${bytes.length} seen`);
+  const seen = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint16(0, true);
+  if (seen !== MESSAGE_VERSION)
+    throw new MessageError(
+      `${of.name}: version ${MESSAGE_VERSION} expected, ${seen} seen; install one version of @netaccel/nic-vi in both halves`,
+    );
+}
+
+function bounded<Name extends string>(
+  of: Layout<Name>,
+  bytes: Uint8Array,
+  name: Name,
+  least: number,
+  most: number,
+): number {
+  const value = field(of, bytes, name);
+  if (value < least || value > most)
+    throw new MessageError(`${of.name}.${name}: ${least} to ${most} expected, ${value} seen`);
+  return value;
+}
+
+function writeWords(bytes: Uint8Array, at: number, words: ArrayLike<number>, most: number): Uint8Array {
+  if (words.length > most) throw new RangeError(`at most ${most} numbers expected, ${words.length} seen`);
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < words.length; i++) view.setUint32(at + 4 * i, words[i]!, true);
+  return bytes;
+}
+
+function readWords(bytes: Uint8Array, at: number, count: number): Uint32Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Uint32Array.from({ length: count }, (_, i) => view.getUint32(at + 4 * i, true));
+}

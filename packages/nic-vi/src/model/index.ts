@@ -1,0 +1,10 @@
+/**
+ * The NIC behind the VI: ports, filters, offloads, a wire with a rate, a delay and faults. It lives in words of
+ * the machine's memory and runs in the thread of whoever writes a register.
+ *
+ * @packageDocumentation
+ */
+export { Nic, type NicModelDescription, type NicOptions } from './nic.js';
+export { nicCounters, nicStateBytes, portCounters, viCounters, type NicConfig } from './state.js';
+export { Wire, type CaptureVisitor, type WireFaults, type WirePort, type WireSettings } from './wire.js';
+export { WireChecksums, wireCounters, wireStateBytes, type WireConfig } from './wire-state.js';

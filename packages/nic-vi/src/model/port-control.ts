@@ -1,0 +1,407 @@
+/**
+ * Control of one port of the NIC: VIs, buffers, filters, sets. Called by the driver domain and by backend
+ * plugins, from any thread, under the NIC's control lock; a refusal changes nothing.
+ */
+import { PAGE_BYTES, type Address } from '@netaccel/core-hooks';
+import {
+  NIC_CONTROL,
+  NicError,
+  type Counters,
+  type FilterId,
+  type FilterState as FilterInfo,
+  type NicCapabilities,
+  type NicControl,
+  type SetId,
+  type ViId,
+  type ViRequest,
+} from '../control.js';
+import {
+  FILTER_KEY_WORDS,
+  decodeFilterKey,
+  encodeFilterKey,
+  filterKinds,
+  type FilterSpec,
+} from '../filter.js';
+import { EventType, MAX_FRAGMENTS, MAX_TRANSMIT_BYTES, Register } from '../layouts.js';
+import { InsertRefusal, SEARCH_LIMIT } from './filter-table.js';
+import type { Nic, PortParts } from './nic.js';
+import {
+  FilterState,
+  FilterWord,
+  NicWord,
+  PortWord,
+  SET_SIZE,
+  SET_TARGET,
+  UNMATCHED_MULTICAST_SLOT,
+  UNMATCHED_UNICAST_SLOT,
+  ViCount,
+  ViState,
+  ViWord,
+  portCounters,
+  viCounters,
+} from './state.js';
+import { NO_LIMIT, writeVi } from './vi-context.js';
+
+/** Control of one port. */
+export class PortControl implements NicControl {
+  readonly kind = NIC_CONTROL;
+  readonly mac: Uint8Array;
+  private readonly words: Int32Array;
+  private readonly doubles: Float64Array;
+  private readonly key = new Int32Array(FILTER_KEY_WORDS);
+
+  constructor(
+    private readonly nic: Nic,
+    readonly port: number,
+  ) {
+    const { memory } = nic;
+    this.words = nic.device.words;
+    this.doubles = nic.device.doubles;
+    const at = (nic.portWord(port) + PortWord.mac) * 4;
+    this.mac = Uint8Array.from(memory.bytes.subarray(at, at + 6));
+  }
+
+  get generation(): number {
+    return this.nic.generation;
+  }
+
+  get linkUp(): boolean {
+    return this.nic.linkUp(this.port);
+  }
+
+  get capabilities(): NicCapabilities {
+    const { plan } = this.nic;
+    return {
+      vis: plan.vis,
+      filters: plan.filterSlots / 2,
+      bufferPages: plan.bufferPages,
+      setSize: plan.sets === 0 ? 0 : SET_SIZE,
+      maxFrameBytes: this.words[plan.base + NicWord.maxFrameBytes]!,
+      maxTransmitBytes: MAX_TRANSMIT_BYTES,
+      maxFragments: MAX_FRAGMENTS,
+      transmitChecksum: 1,
+      segmentation: 1,
+      receiveChecksum: 1,
+      antiSpoof: 1,
+      interruptModeration: 1,
+      multicastReplication: 0,
+      loopback: 0,
+      timestamps: 0,
+    };
+  }
+
+  allocateVi(request: ViRequest): ViId {
+    return this.exclusively(() => {
+      const { nic, words } = this;
+      for (let id = 0; id < nic.plan.vis; id++) {
+        const state = words[nic.viWord(id)];
+        if (state !== ViState.free && state !== ViState.stale && words[nic.viWord(id) + ViWord.registerPage] === (request.registerPage | 0))
+          throw new NicError('BAD_REQUEST', `registerPage: a page of its own expected, VI ${id} has this one`);
+      }
+      for (let id = 0; id < nic.plan.vis; id++) {
+        const vi = nic.viWord(id);
+        if (words[vi] !== ViState.free && words[vi] !== ViState.stale) continue;
+        writeVi(nic.memory, vi, this.port, request, this.linkUp, nic.generation);
+        return id;
+      }
+      throw new NicError('NO_VI', `a free VI expected, all ${nic.plan.vis} are in use; free one first`);
+    });
+  }
+
+  /** {@inheritDoc NicControl.serviceVi} */
+  serviceVi(vi: ViId): void {
+    this.nic.serviceVi(vi);
+  }
+
+  flushVi(id: ViId): boolean {
+    const vi = this.viOf(id);
+    const { words, nic } = this;
+    nic.locks.acquire(vi + ViWord.txLock);
+    words[vi] = ViState.draining;
+    nic.locks.release(vi + ViWord.txLock);
+    this.parts.transmitter.service(vi);
+    nic.settle();
+    return words[vi + ViWord.txReported] === words[vi + ViWord.txConsumed];
+  }
+
+  freeVi(id: ViId): void {
+    this.exclusively(() => {
+      const vi = this.viOf(id);
+      const { words, nic, parts } = this;
+      parts.filters.each((at) => {
+        const target = words[at + FilterWord.target]!;
+        const gone =
+          target < SET_TARGET
+            ? target === id
+            : nic.sets.members(this.port, target & ~SET_TARGET).includes(id);
+        if (gone) this.dropFilter(at);
+      });
+      for (let set = 0; set < nic.plan.sets; set++)
+        if (nic.sets.members(this.port, set).includes(id)) nic.sets.free(set);
+      this.quietly(vi, () => {
+        const registers = words[vi + ViWord.registerPage]! >>> 2;
+        const left = (words[registers + (Register.transmitProducer >>> 2)]! - words[vi + ViWord.txConsumed]!) | 0;
+        if (left > 0 && left <= words[vi + ViWord.txMask]! + 1) this.countVi(vi, ViCount.txDropped, left);
+        nic.buffers.unregisterAll(id);
+        Atomics.store(words, registers + (Register.live >>> 2), 0);
+        words[vi + ViWord.registerPage] = 0;
+        words[vi] = ViState.free;
+      });
+    });
+  }
+
+  registerBuffers(id: ViId, pages: ArrayLike<Address>): number {
+    return this.exclusively(() => {
+      const vi = this.viOf(id);
+      const { words, nic } = this;
+      const count = pages.length;
+      if (count < 1) throw new NicError('BAD_REQUEST', 'pages: at least one expected, none seen');
+      for (let i = 0; i < count; i++)
+        if (pages[i]! % PAGE_BYTES !== 0 || pages[i]! + PAGE_BYTES > nic.memory.bytes.length)
+          throw new NicError('BAD_REQUEST', `pages[${i}]: a page of the memory expected, ${pages[i]!} seen`);
+      const used = words[vi + ViWord.buffers]!;
+      const quota = words[vi + ViWord.bufferQuota]!;
+      if (used + count > quota)
+        throw new NicError('BUFFER_QUOTA', `at most ${quota} pages expected, ${used} and ${count} more seen`);
+      const bus = nic.buffers.register(id, words[vi + ViWord.owner]!, pages);
+      words[vi + ViWord.buffers] = used + count;
+      return bus;
+    });
+  }
+
+  unregisterBuffers(id: ViId, bus: number, count: number): void {
+    this.exclusively(() => {
+      const vi = this.viOf(id);
+      let done = false;
+      this.quietly(vi, () => (done = this.nic.buffers.unregister(id, bus, count)));
+      if (!done)
+        throw new NicError('NO_SUCH_BUFFER', `${count} pages of VI ${id} expected at bus address ${bus}`);
+      this.words[vi + ViWord.buffers]! -= count;
+    });
+  }
+
+  addFilter(id: ViId, spec: FilterSpec): FilterId {
+    return this.exclusively(() => {
+      this.viOf(id);
+      return this.insertFilter(id, id, spec);
+    });
+  }
+
+  addSetFilter(set: SetId, spec: FilterSpec): FilterId {
+    return this.exclusively(() => {
+      const [first] = this.nic.sets.members(this.port, set);
+      if (first === undefined) throw new NicError('NO_SET', `a set of port ${this.port} expected, ${set} seen`);
+      return this.insertFilter(first, set | SET_TARGET, spec);
+    });
+  }
+
+  retargetFilter(filter: FilterId, id: ViId): void {
+    this.exclusively(() => {
+      const to = this.viOf(id);
+      const at = this.filterOf(filter);
+      const { words } = this;
+      const from = this.nic.viWord(words[at + FilterWord.vi]!);
+      if (from !== to) this.checkFilterQuota(id, to);
+      this.parts.receiver.enter();
+      words[at + FilterWord.target] = id;
+      words[at + FilterWord.vi] = id;
+      this.parts.receiver.leave();
+      words[from + ViWord.filters]!--;
+      words[to + ViWord.filters]!++;
+    });
+  }
+
+  removeFilter(filter: FilterId): void {
+    this.exclusively(() => this.dropFilter(this.filterOf(filter)));
+  }
+
+  filters(id: ViId): FilterInfo[] {
+    return this.exclusively(() => {
+      this.viOf(id);
+      const { words, doubles } = this;
+      const found: FilterInfo[] = [];
+      this.parts.filters.each((at) => {
+        if (words[at + FilterWord.vi] !== id) return;
+        const key = words.slice(at + FilterWord.key, at + FilterWord.key + FILTER_KEY_WORDS);
+        found.push({
+          id: words[at + FilterWord.id]!,
+          spec: decodeFilterKey(words[at + FilterWord.kind]!, key),
+          hits: doubles[(at + FilterWord.hits) >>> 1]!,
+          lastHitUs: doubles[(at + FilterWord.lastHit) >>> 1]!,
+        });
+      });
+      return found;
+    });
+  }
+
+  allocateSet(vis: readonly ViId[], key?: ArrayLike<number>): SetId {
+    return this.exclusively(() => {
+      for (const id of vis) this.viOf(id);
+      const set = this.nic.sets.allocate(this.port, vis, key);
+      if (set < 0) throw new NicError('NO_SET', `a free set expected, all ${this.nic.plan.sets} are in use`);
+      return set;
+    });
+  }
+
+  freeSet(set: SetId): void {
+    this.exclusively(() => {
+      if (this.nic.sets.members(this.port, set).length === 0)
+        throw new NicError('NO_SET', `a set of port ${this.port} expected, ${set} seen`);
+      this.parts.filters.each((at) => {
+        if (this.words[at + FilterWord.target] === (set | SET_TARGET)) this.dropFilter(at);
+      });
+      this.nic.sets.free(set);
+    });
+  }
+
+  putEvent(id: ViId, value: number): boolean {
+    const vi = this.viOf(id);
+    const { receiver } = this.parts;
+    receiver.enter();
+    const put = this.nic.tell(receiver, vi, EventType.software, value);
+    receiver.leave();
+    this.nic.settle();
+    return put;
+  }
+
+  viStatistics(id: ViId): Counters {
+    const vi = this.viOf(id);
+    return this.counters(viCounters, vi + ViWord.counters);
+  }
+
+  portStatistics(): Counters {
+    return this.counters(portCounters, this.nic.portWord(this.port) + PortWord.counters);
+  }
+
+  describeVi(id: ViId): Readonly<Record<string, unknown>> {
+    const vi = this.viOf(id);
+    const { words } = this;
+    return {
+      id,
+      owner: words[vi + ViWord.owner],
+      draining: words[vi] === ViState.draining,
+      transmitHalted: words[vi + ViWord.txHalted] !== 0,
+      waitingForWire: words[vi + ViWord.txBlocked] !== 0,
+      buffers: words[vi + ViWord.buffers],
+      bufferQuota: limit(words[vi + ViWord.bufferQuota]!),
+      filterQuota: limit(words[vi + ViWord.filterQuota]!),
+      filters: this.filters(id),
+      counters: this.viStatistics(id),
+    };
+  }
+
+  private get parts(): PortParts {
+    return this.nic.portParts(this.port);
+  }
+
+  private insertFilter(id: ViId, target: number, spec: FilterSpec): FilterId {
+    const { words, doubles, nic } = this;
+    const { filters, receiver } = this.parts;
+    const vi = nic.viWord(id);
+    this.checkFilterQuota(id, vi);
+    let at = 0;
+    receiver.enter();
+    if (spec.kind === 'unmatchedMulticast' || spec.kind === 'unmatchedUnicast') {
+      const slot = spec.kind === 'unmatchedMulticast' ? UNMATCHED_MULTICAST_SLOT : UNMATCHED_UNICAST_SLOT;
+      at = filters.base + slot * FilterWord.size;
+      if (words[at] === FilterState.used) at = InsertRefusal.exists;
+      else words[at + FilterWord.kind] = filterKinds.indexOf(spec.kind);
+    } else at = this.insertKey(spec);
+    let filterId = 0;
+    if (at > 0) {
+      words[at + FilterWord.target] = target;
+      words[at + FilterWord.vi] = id;
+      doubles[(at + FilterWord.hits) >>> 1] = 0;
+      doubles[(at + FilterWord.lastHit) >>> 1] = doubles[(nic.plan.base + NicWord.now) >>> 1]!;
+      filterId = filters.giveId(at);
+      words[at] = FilterState.used;
+      words[vi + ViWord.filters]!++;
+    }
+    receiver.leave();
+    if (filterId !== 0) return filterId;
+    if (at === InsertRefusal.exists)
+      throw new NicError('FILTER_EXISTS', `a key of its own expected, port ${this.port} has this one; remove it first`);
+    throw new NicError(
+      'NO_FILTER_SPACE',
+      `a free slot expected within ${SEARCH_LIMIT} of the key's hash, none seen; remove a filter that is not hit`,
+    );
+  }
+
+  /** Under the port's lock; a bad specification is found before anything changed. */
+  private insertKey(spec: Parameters<typeof encodeFilterKey>[0]): number {
+    let kind: number;
+    try {
+      kind = encodeFilterKey(spec, this.key);
+    } catch (error) {
+      this.parts.receiver.leave();
+      throw error;
+    }
+    return this.parts.filters.insert(this.key, kind);
+  }
+
+  private checkFilterQuota(id: ViId, vi: number): void {
+    const quota = this.words[vi + ViWord.filterQuota]!;
+    if (this.words[vi + ViWord.filters]! >= quota)
+      throw new NicError('FILTER_QUOTA', `at most ${quota} filters of VI ${id} expected; remove one first`);
+  }
+
+  private dropFilter(at: number): void {
+    const { receiver, filters } = this.parts;
+    const vi = this.nic.viWord(this.words[at + FilterWord.vi]!);
+    receiver.enter();
+    filters.remove(at);
+    receiver.leave();
+    this.words[vi + ViWord.filters]!--;
+  }
+
+  private filterOf(id: FilterId): number {
+    const at = this.parts.filters.byId(id);
+    if (at === 0) throw new NicError('NO_SUCH_FILTER', `a filter of port ${this.port} expected, ${id} seen`);
+    return at;
+  }
+
+  private viOf(id: ViId): number {
+    const { nic, words } = this;
+    const vi = nic.viWord(id);
+    const known = Number.isInteger(id) && id >= 0 && id < nic.plan.vis;
+    const state = known ? words[vi] : ViState.free;
+    if ((state !== ViState.live && state !== ViState.draining) || words[vi + ViWord.port] !== this.port)
+      throw new NicError('NO_SUCH_VI', `a VI of port ${this.port} expected, ${id} seen; was the NIC reset?`);
+    return vi;
+  }
+
+  private exclusively<T>(act: () => T): T {
+    const lock = this.nic.plan.base + NicWord.controlLock;
+    this.nic.locks.acquire(lock);
+    try {
+      return act();
+    } finally {
+      this.nic.locks.release(lock);
+    }
+  }
+
+  /** Runs `act` while neither engine touches the VI. */
+  private quietly(vi: number, act: () => void): void {
+    const { locks } = this.nic;
+    const { receiver } = this.parts;
+    locks.acquire(vi + ViWord.txLock);
+    receiver.enter();
+    act();
+    receiver.leave();
+    locks.release(vi + ViWord.txLock);
+  }
+
+  private countVi(vi: number, counter: number, by: number): void {
+    this.doubles[((vi + ViWord.counters) >>> 1) + counter]! += by;
+  }
+
+  private counters(names: object, first: number): Counters {
+    return Object.fromEntries(
+      Object.keys(names).map((name, i) => [name, this.doubles[(first >>> 1) + i]!]),
+    );
+  }
+}
+
+function limit(word: number): number | null {
+  return word === NO_LIMIT ? null : word;
+}
