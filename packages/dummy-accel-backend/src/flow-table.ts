@@ -23,7 +23,8 @@ export class FlowTable {
   /** The slot of a parsed frame's flow, made when it is new; -1 when there is no place for it. */
   find(h: FrameHeaders): number {
     const which = (h.ports >>> 16) | (h.protocol << 16) | (h.version << 24);
-    const mixed = Math.imul(which ^ h.destination0 ^ h.destination3 ^ (h.vlan << 7), 0x9e3779b1);
+    const last = h.version === 4 ? 0 : h.destination3; // IPv4 leaves what was there
+    const mixed = Math.imul(which ^ h.destination0 ^ last ^ (h.vlan << 7), 0x9e3779b1);
     const first = mixed ^ (mixed >>> 15);
     let spare = -1;
     for (let i = 0; i < PROBES; i++) {

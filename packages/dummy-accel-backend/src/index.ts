@@ -5,9 +5,9 @@
  * @packageDocumentation
  */
 import { CONTRACT_VERSION, defineBackendAccelerator } from '@netaccel/core-hooks';
-import type { BackendAcceleratorDefinition } from '@netaccel/core-hooks';
+import type { BackendAccelerator, BackendAcceleratorDefinition, BackendServices } from '@netaccel/core-hooks';
 import { isNicControl } from '@netaccel/nic-vi';
-import { VifAccelerator } from './vif.js';
+import { MOST_FILTERS, VifAccelerator } from './vif.js';
 
 /** The plugin; what a registry is given. */
 const plugin: BackendAcceleratorDefinition = defineBackendAccelerator({
@@ -16,7 +16,7 @@ const plugin: BackendAcceleratorDefinition = defineBackendAccelerator({
   contract: CONTRACT_VERSION,
   frontend: '@netaccel/dummy-accel-frontend',
   capabilities: {
-    receiveFilters: 8,
+    receiveFilters: MOST_FILTERS,
     checksumIpv4: true,
     checksumIpv6: true,
     segmentationTcpv4: true,
@@ -25,7 +25,16 @@ const plugin: BackendAcceleratorDefinition = defineBackendAccelerator({
     zeroCopyTransmit: true,
   },
   supports: isNicControl,
-  probe: (services) => Promise.resolve(new VifAccelerator(services)),
+  probe,
 });
 
 export default plugin;
+
+/** Nothing is waited for here: the guest's half asks when it is ready. */
+function probe(services: BackendServices): Promise<BackendAccelerator> {
+  const { device, name } = services.port;
+  return new Promise((resolve) => {
+    if (!isNicControl(device)) throw new Error(`NIC port ${name}: a device of nic-vi expected, another kind seen`);
+    resolve(new VifAccelerator(services, device));
+  });
+}

@@ -54,6 +54,15 @@ export class Sightings {
     this.see(frame, HERE);
   }
 
+  /** Has the guest forget every address, if it was not told of one. */
+  async mend(): Promise<void> {
+    if (!this.missed) return;
+    this.missed = false;
+    this.places.forgetPort(ACROSS);
+    this.lastHigh.fill(-1);
+    await this.outbox.tell(ControlMessage.localAddress, encodeAddress(EVERYBODY));
+  }
+
   private see(frame: Frame, place: number): void {
     const at = frame.address + 6;
     const high = macHigh(this.bytes, at);
@@ -64,8 +73,8 @@ export class Sightings {
     }
     if ((high & GROUP_BIT) !== 0 || (high === this.ownHigh && low === this.ownLow)) return;
     const now = this.services.clock.now();
-    if (this.places.find(high, low, now) !== place && !this.tell(at, place)) return;
     if (this.places.find(high, low, now) !== place) {
+      if (!this.tell(at, place)) return;
       this.places.learn(high, low, place, now);
       this.lastHigh[1 - place] = -1; // it may come back
     }
@@ -85,10 +94,7 @@ export class Sightings {
   }
 
   private async deliver(type: number, payload: Uint8Array): Promise<void> {
-    if (this.missed) {
-      this.missed = false;
-      await this.outbox.tell(ControlMessage.localAddress, encodeAddress(EVERYBODY));
-    }
+    await this.mend();
     await this.outbox.tell(type, payload);
   }
 }

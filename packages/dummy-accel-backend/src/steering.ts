@@ -1,299 +1,243 @@
 /**
- * Leads flows to a guest's VI: looks at what arrives for it on the slow path, inserts a filter for each flow within
- * the quota, and takes filters away that nobody uses. It also tells the guest which addresses are across the wire,
- * and which are not any more.
+ * Leads flows to the guest's VI: a frame for the guest that arrives on the slow path gets its flow a filter, within
+ * the quota; filters that nobody uses go. The frame itself stays on the slow path.
  *
- * Order: a filter takes effect in the NIC at once, so frames that are already with the driver domain are slower
- * than the first fast one. The guest is told of the filter with a fence behind them, and holds until it has passed.
+ * Order. A filter takes effect in the NIC at once, while earlier frames of the flow are still with the driver domain.
+ * So the guest is told of it with a fence behind those, holds the flow's fast frames until that has passed, and only
+ * then answers. Until then no other filter changes: one that is taken away is one whose frames nobody holds.
  */
 import type { BackendServices, Frame } from '@netaccel/core-hooks';
-import {
-  ControlMessage,
-  EtherType,
-  FrameHeaders,
-  HEADER_ROOM,
-  MacTable,
-  Protocol,
-  UNKNOWN_PORT,
-  UNTAGGED,
-  encodeAddress,
-  encodeFilter,
-  macHigh,
-  macLow,
-  network16,
-} from '@netaccel/nic-vi';
-import type { FilterId, NicControl, ViId } from '@netaccel/nic-vi';
+import { ControlMessage, ETHERNET_BYTES, FrameHeaders, encodeFilter, macHigh, macLow } from '@netaccel/nic-vi';
+import type { FilterId, FlowSpec } from '@netaccel/nic-vi';
 import { FlowTable } from './flow-table.js';
+import type { GuestVi } from './guest-vi.js';
+import type { Outbox } from './outbox.js';
+import { Sightings } from './sightings.js';
 
-/** A flow must be seen so often before it may push another one out. */
+/** Frames within a second that a flow must show before another gives way to it. */
 const SEEN_TO_EVICT = 2;
-/** How often filters are looked at, and after how many looks without a frame one is taken away. */
+/** A filter that had a frame within this time does not give way: so no two flows push each other out in turns. */
+const IN_USE_MS = 1000;
+/** After nothing could give way: how long nobody asks again. */
+const FULL_PAUSE_MS = 250;
+/** How often filters are looked at, and how long an idle one stays. */
 const LOOK_MS = 5000;
-const IDLE_LOOKS = 6;
-/** Addresses across the wire that the guest was told of, and for how long that is believed. */
-const ANNOUNCED = 256;
-const ANNOUNCED_MS = 60_000;
-/** Control messages that may be under way for one vif; what is more is dropped and told again later. */
-const MAX_UNDERWAY = 32;
-/** Times that an address that came to this host is told until the guest has acknowledged it. */
-const LOCAL_TRIES = 5;
-const ACROSS = 0;
+const IDLE_MS = 30_000;
 const GROUP_BIT = 1;
-const RARP = 0x8035;
-const ICMPV6 = 58;
-const NEIGHBOUR_ADVERTISEMENT = 136;
 
-interface Installed {
+/** A filter in the NIC. */
+interface Filter {
   readonly id: FilterId;
   readonly slot: number;
+  readonly flow: FlowSpec;
+  /** Frames when it was last looked at, and when their number last changed. */
   hits: number;
-  idleLooks: number;
+  activeAt: number;
 }
 
-/** Steers one vif's flows. */
+/** The filters of one vif. */
 export class Steering {
-  private readonly headers: FrameHeaders;
-  private readonly macHigh: number;
-  private readonly macLow: number;
   private readonly flows = new FlowTable();
-  private readonly installed = new Map<FilterId, Installed>();
-  private readonly announced = new MacTable(ANNOUNCED, ANNOUNCED_MS);
-  private readonly ends: (() => void)[];
-  private cancelLook: () => void;
-  private underway = 0;
-  private stopped = false;
-  private readonly counters = { inserted: 0, evicted: 0, aged: 0, strays: 0, refused: 0, quotaFull: 0 };
+  private readonly filters = new Map<FilterId, Filter>();
+  private readonly sightings: Sightings;
+  private readonly headers: FrameHeaders;
+  private readonly bytes: Uint8Array;
+  private readonly ownHigh: number;
+  private readonly ownLow: number;
+  /** Flows whose filter is being made. */
+  private coming = 0;
+  private notBefore = 0;
+  private stops: (() => void)[] = [];
+  private cancelLook: () => void = () => undefined;
+  private readonly counters = { added: 0, evicted: 0, aged: 0, strays: 0, refused: 0, full: 0 };
 
-  /** Begins to look. */
+  /**
+   * @param services what netback handed over.
+   * @param vi where frames are led.
+   * @param outbox what the guest is told by, and where every change is made.
+   * @param quota filters at most.
+   */
   constructor(
     private readonly services: BackendServices,
-    private readonly control: NicControl,
-    private readonly vi: ViId,
+    private readonly vi: GuestVi,
+    private readonly outbox: Outbox,
+    private readonly quota: number,
   ) {
-    const { vif, port, memory, clock } = services;
+    const { memory, vif } = services;
+    this.bytes = memory.bytes;
     this.headers = new FrameHeaders(memory);
-    this.macHigh = macHigh(vif.mac, 0);
-    this.macLow = macLow(vif.mac, 0);
-    this.ends = [
-      port.onReceive((frame) => {
-        this.arrived(frame);
-      }),
-      port.onTransmit((frame) => {
-        this.left(frame);
-      }),
-    ];
-    this.cancelLook = clock.after(LOOK_MS, () => {
-      this.look();
-    });
+    this.ownHigh = macHigh(vif.mac, 0);
+    this.ownLow = macLow(vif.mac, 0);
+    this.sightings = new Sightings(services, outbox);
   }
 
-  /** Looks no more and takes every filter away; what was under way is void. */
+  /** Begins to look. */
+  start(): void {
+    const { port } = this.services;
+    this.stops.push(port.onReceive((frame) => this.arrived(frame)));
+    this.stops.push(port.onTransmit((frame) => this.sightings.leaves(frame)));
+    this.lookLater();
+  }
+
+  /** Looks no more. What was begun goes on. */
   stop(): void {
-    this.stopped = true;
-    for (const end of this.ends.splice(0)) end();
+    for (const stop of this.stops.splice(0)) stop();
     this.cancelLook();
-    for (const { id, slot } of [...this.installed.values()]) this.take(id, slot);
   }
 
-  /** As `stop`, and resolves when no frame is on its way to the VI by a filter. */
-  async quiesce(): Promise<void> {
-    this.stop();
-    await this.services.port.received();
+  /** Takes every filter away. Nobody is told. */
+  clear(): void {
+    for (const filter of this.filters.values()) this.take(filter);
   }
 
-  /** The guest got a frame that was not for it by this filter: its own filter goes, another's does not. */
-  stray(id: number): void {
-    const filter = this.installed.get(id);
-    if (filter === undefined) return;
+  /** The guest got a frame that was not for it: its own filter goes. Another's number says nothing. */
+  stray(id: FilterId): boolean {
+    const filter = this.filters.get(id);
+    if (filter === undefined) return false;
     this.counters.strays++;
-    this.withdraw(filter);
+    return this.outbox.post(() => this.remove(filter));
   }
 
   /** For `explain`. */
   describe(): Readonly<Record<string, unknown>> {
     return {
       ...this.counters,
-      quota: this.services.limits.maxFilters,
-      installed: this.control.filters(this.vi).map(({ id, spec, hits }) => ({ id, spec, hits })),
+      untold: this.sightings.untold,
+      quota: this.quota,
+      installed: [...this.refresh()].map(({ id, flow, hits }) => ({
+        id,
+        ...flow,
+        mac: [...this.services.vif.mac],
+        localAddress: [...Uint8Array.from(flow.localAddress)],
+        hits,
+      })),
     };
   }
 
-  /** A frame from the wire on the slow path. Looks only; what follows is done outside of the frame path. */
+  /** A frame from the wire, on the slow path. Looks only; the rest is a job. */
   private arrived(frame: Frame): void {
-    const { bytes } = this.services.memory;
-    const at = frame.address;
-    if (frame.length < 14) return;
-    this.announce(macHigh(bytes, at + 6), macLow(bytes, at + 6), at + 6);
-    if (macHigh(bytes, at) !== this.macHigh || macLow(bytes, at) !== this.macLow) return;
-    const h = this.headers;
-    if (!h.parse(at, Math.min(frame.length, HEADER_ROOM), frame.totalBytes) || h.payload === 0) return;
-    const slot = this.flows.find(h);
-    if (slot < 0 || this.flows.isTaken(slot)) return;
-    const seen = this.flows.see(slot);
-    if (this.installed.size + this.flows.pending >= this.services.limits.maxFilters) {
-      if (seen < SEEN_TO_EVICT || !this.evict()) {
-        this.counters.quotaFull++;
-        return;
-      }
-    }
-    this.flows.take(slot);
-    void this.insert(slot, bytes, at);
-  }
-
-  /** Inserts a filter, and tells the guest where its fast frames begin. */
-  private async insert(slot: number, bytes: Uint8Array, at: number): Promise<void> {
-    const { services, control, flows } = this;
-    const h = this.headers;
-    const length = h.version === 4 ? 4 : 16;
-    const address = at + h.l3 + (h.version === 4 ? 16 : 24);
-    const flow = {
-      mac: services.vif.mac,
-      protocol: h.protocol === Protocol.tcp ? ('tcp' as const) : ('udp' as const),
-      localAddress: bytes.slice(address, address + length),
-      localPort: network16(h.ports >>> 16),
-      ...(h.vlan === UNTAGGED ? {} : { vlan: h.vlan }),
-    };
-    let id: FilterId;
-    try {
-      id = control.addFilter(this.vi, { kind: 'local', ...flow });
-    } catch (error) {
-      this.counters.refused++;
-      flows.refuse(slot);
-      services.log('debug', `no filter: ${String(error)}`);
+    const { bytes, flows, headers } = this;
+    const { address } = frame;
+    if (frame.length < ETHERNET_BYTES) return;
+    if (macLow(bytes, address) !== this.ownLow || macHigh(bytes, address) !== this.ownHigh) {
+      if ((bytes[address]! & GROUP_BIT) !== 0) this.sightings.arrived(frame);
       return;
     }
-    flows.installed(slot);
-    this.counters.inserted++;
-    const filter: Installed = { id, slot, hits: 0, idleLooks: 0 };
-    this.installed.set(id, filter);
+    this.sightings.arrived(frame);
+    // Only what has its whole transport header: no fragment, nothing broken or cut off.
+    if (!headers.parse(address, frame.length, frame.totalBytes) || headers.payload === 0) return;
+    const slot = flows.find(headers);
+    if (slot < 0 || flows.isTaken(slot)) return;
+    const now = this.services.clock.now();
+    const seen = flows.see(slot, now);
+    if (this.filters.size + this.coming >= this.quota && (seen < SEEN_TO_EVICT || now < this.notBefore)) return;
+    if (!this.outbox.post(() => this.insert(slot))) return;
+    flows.take(slot);
+    this.coming++;
+  }
+
+  private async insert(slot: number): Promise<void> {
+    this.coming--;
+    const filter = (await this.makeRoom()) ? this.add(slot) : null;
+    if (filter === null) {
+      this.flows.free(slot);
+      return;
+    }
+    const { services, outbox } = this;
+    await services.port.received(); // what the NIC gave the driver domain before the filter was there
+    const fence = await services.fence(); // and what of that is on its way to the guest
+    if (!(await outbox.tell(ControlMessage.filter, encodeChange(filter, true, fence)))) this.take(filter);
+  }
+
+  private add(slot: number): Filter | null {
+    const { vi, services, counters } = this;
+    if (vi.current === null || this.outbox.closed) return null;
+    const flow = this.flows.spec(slot, services.vif.mac);
     try {
-      await services.port.received(); // frames that the NIC gave to the driver domain before the filter
-      const fence = await services.fence(); // and all that is on its way to the guest
-      if (this.stopped || this.installed.get(id) !== filter) return;
-      const payload = encodeFilter({
-        added: true,
-        filter: id,
-        protocol: flow.protocol,
-        localAddress: flow.localAddress,
-        localPort: flow.localPort,
-        remoteAddress: null,
-        remotePort: 0,
-        vlan: flow.vlan ?? null,
-        fence,
-      });
-      const reply = await services.mailbox.request(ControlMessage.filter, payload);
-      if (!reply.ok) throw new Error('the guest refused it');
+      const id = vi.nic.addFilter(vi.current, { kind: 'local', ...flow });
+      const filter: Filter = { id, slot, flow, hits: 0, activeAt: services.clock.now() };
+      this.filters.set(id, filter);
+      counters.added++;
+      return filter;
     } catch (error) {
-      // A guest that was not told would hold the flow's frames for ever: the flow stays slow.
-      if (this.installed.get(id) === filter) this.take(id, slot);
-      if (!this.stopped) services.log('warn', `filter ${id} was taken back: ${String(error)}`);
+      // No room in the NIC, or another vif has this very key: the flow stays slow.
+      counters.refused++;
+      services.log('debug', `no filter: ${String(error)}`);
+      return null;
     }
   }
 
-  /** Makes room by taking the filter away that was used least recently, if it rests. */
-  private evict(): boolean {
-    let oldest: { id: FilterId; lastHitUs: number } | null = null;
-    for (const state of this.control.filters(this.vi)) {
-      const filter = this.installed.get(state.id);
-      // One that had a frame since the last look is in use: no flow pushes it out, so two never push in turns.
-      if (filter === undefined || state.hits !== filter.hits) continue;
-      if (oldest === null || state.lastHitUs < oldest.lastHitUs) oldest = state;
+  /** Takes the filter away that was idle for longest, if there is no room and one was idle at all. */
+  private async makeRoom(): Promise<boolean> {
+    if (this.filters.size < this.quota) return true;
+    const now = this.services.clock.now();
+    let oldest: Filter | null = null;
+    for (const filter of this.refresh()) if (oldest === null || filter.activeAt < oldest.activeAt) oldest = filter;
+    if (oldest === null || now - oldest.activeAt < IN_USE_MS) {
+      this.counters.full++;
+      this.notBefore = now + FULL_PAUSE_MS;
+      return false;
     }
-    if (oldest === null) return false;
     this.counters.evicted++;
-    this.withdraw(this.installed.get(oldest.id)!);
+    await this.remove(oldest);
     return true;
   }
 
-  /** Takes filters away that nobody uses. */
-  private look(): void {
-    for (const { id, hits } of this.control.filters(this.vi)) {
-      const filter = this.installed.get(id);
-      if (filter === undefined) continue;
-      filter.idleLooks = hits === filter.hits ? filter.idleLooks + 1 : 0;
+  /** The filters, with their hits of now. */
+  private refresh(): Iterable<Filter> {
+    const now = this.services.clock.now();
+    const states = this.vi.current === null ? [] : this.vi.nic.filters(this.vi.current);
+    for (const { id, hits } of states) {
+      const filter = this.filters.get(id);
+      if (filter === undefined || filter.hits === hits) continue;
       filter.hits = hits;
-      if (filter.idleLooks < IDLE_LOOKS) continue;
-      this.counters.aged++;
-      this.withdraw(filter);
+      filter.activeAt = now;
     }
-    this.cancelLook = this.services.clock.after(LOOK_MS, () => {
-      this.look();
+    return this.filters.values();
+  }
+
+  private lookLater(): void {
+    const { services } = this;
+    this.cancelLook = services.clock.after(LOOK_MS, () => {
+      if (services.rateBytesPerSecond > 0) services.failed('the vif was given a rate limit, which the fast path would go round');
+      this.outbox.post(() => this.look());
+      this.lookLater();
     });
   }
 
-  /** Takes a filter away and tells the guest. */
-  private withdraw(filter: Installed): void {
-    this.take(filter.id, filter.slot);
-    this.tell(
-      ControlMessage.filter,
-      encodeFilter({
-        added: false,
-        filter: filter.id,
-        protocol: 'tcp',
-        localAddress: new Uint8Array(4),
-        localPort: 0,
-        remoteAddress: null,
-        remotePort: 0,
-        vlan: null,
-        fence: [],
-      }),
-    );
-  }
-
-  private take(id: FilterId, slot: number): void {
-    this.installed.delete(id);
-    this.flows.release(slot);
-    this.control.removeFilter(id);
-  }
-
-  /** Tells the guest, once in a while, that an address is across the wire. */
-  private announce(high: number, low: number, at: number): void {
-    const { services } = this;
-    const now = services.clock.now();
-    if ((high & GROUP_BIT) !== 0 || this.underway >= MAX_UNDERWAY) return;
-    if (this.announced.find(high, low, now) !== UNKNOWN_PORT) return;
-    this.announced.learn(high, low, ACROSS, now);
-    this.tell(ControlMessage.remoteAddress, encodeAddress(services.memory.bytes.slice(at, at + 6)));
-  }
-
-  /** A frame that leaves for the wire: one by which an address says that it is on this host now. */
-  private left(frame: Frame): void {
-    const { bytes } = this.services.memory;
-    const at = frame.address;
-    if (frame.length < 42 || (bytes[at]! & GROUP_BIT) === 0) return;
-    const type = (bytes[at + 12]! << 8) | bytes[at + 13]!;
-    const isNotice =
-      type === EtherType.arp ||
-      type === RARP ||
-      (type === EtherType.ipv6 && frame.length > 54 && bytes[at + 20] === ICMPV6 && bytes[at + 54] === NEIGHBOUR_ADVERTISEMENT);
-    if (!isNotice) return;
-    const high = macHigh(bytes, at + 6);
-    const low = macLow(bytes, at + 6);
-    if (high === this.macHigh && low === this.macLow) return;
-    this.announced.forget(high, low);
-    if (this.underway < MAX_UNDERWAY) void this.tellLocal(encodeAddress(bytes.slice(at + 6, at + 12)));
-  }
-
-  /** A guest that did not learn of this would send into the wire what is for its neighbour: told until acknowledged. */
-  private async tellLocal(payload: Uint8Array): Promise<void> {
-    for (let i = 0; i < LOCAL_TRIES && !this.stopped; i++) {
-      try {
-        if ((await this.services.mailbox.request(ControlMessage.localAddress, payload)).ok) return;
-      } catch {
-        // Tried again: the mailbox was full, or the guest slow.
-      }
+  private async look(): Promise<void> {
+    await this.sightings.mend();
+    const now = this.services.clock.now();
+    for (const filter of [...this.refresh()]) {
+      if (now - filter.activeAt < IDLE_MS) continue;
+      this.counters.aged++;
+      await this.remove(filter);
     }
-    if (!this.stopped) this.services.failed('the guest does not acknowledge an address that came to this host');
   }
 
-  private tell(type: number, payload: Uint8Array): void {
-    if (this.stopped) return;
-    this.underway++;
-    this.services.mailbox
-      .request(type, payload)
-      .catch((error: unknown) => {
-        if (!this.stopped) this.services.log('debug', `message ${type} was not delivered: ${String(error)}`);
-      })
-      .finally(() => this.underway--);
+  /** Takes a filter away; resolves when the guest has seen the last frame of it. */
+  private async remove(filter: Filter): Promise<void> {
+    if (this.take(filter)) await this.outbox.tell(ControlMessage.filter, encodeChange(filter, false, []));
   }
+
+  private take(filter: Filter): boolean {
+    if (!this.filters.delete(filter.id)) return false;
+    this.flows.free(filter.slot);
+    if (this.vi.current !== null) this.vi.nic.removeFilter(filter.id);
+    return true;
+  }
+}
+
+function encodeChange({ id, flow }: Filter, added: boolean, fence: readonly number[]): Uint8Array {
+  return encodeFilter({
+    added,
+    filter: id,
+    protocol: flow.protocol,
+    localAddress: Uint8Array.from(flow.localAddress),
+    localPort: flow.localPort,
+    remoteAddress: null,
+    remotePort: 0,
+    vlan: flow.vlan ?? null,
+    fence,
+  });
 }

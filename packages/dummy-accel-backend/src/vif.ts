@@ -1,202 +1,201 @@
 /**
- * One vif: the VI that its guest gets, and what the guest asks for over the mailbox.
+ * One vif: what its guest's half asks for, step by step, and the end of it all.
  *
- * Nothing is made before the frontend half asks; everything the guest sends is bounded before use. `remove` needs
- * nothing from the guest: filters go first, then the VI, then the pages that it used (reference 2.6).
+ * Nothing is made before the guest asks, and every field of what it sends is bounded before use. `remove` needs nothing
+ * from the guest: looking stops first, filters go before the VI, the VI before the pages that it used.
  */
-import type { BackendAccelerator, BackendServices, EventEnd, MappedPages, SharedPages } from '@netaccel/core-hooks';
+import type { BackendAccelerator, BackendServices } from '@netaccel/core-hooks';
 import {
+  Answers,
+  CONTROL_VERSIONS,
   ControlFeature,
   ControlMessage,
+  Refusal,
   commonVersion,
   decodeBuffers,
   decodeHello,
+  decodeNothing,
   decodeRings,
   decodeStray,
   encodeBuffersReply,
   encodeHandover,
   encodeHello,
   encodeLink,
-  isNicControl,
 } from '@netaccel/nic-vi';
-import type { NicControl, ViId } from '@netaccel/nic-vi';
+import type { BuffersMessage, Hello, NicControl, RingsMessage } from '@netaccel/nic-vi';
+import { GuestVi } from './guest-vi.js';
+import { Outbox } from './outbox.js';
 import { Steering } from './steering.js';
 
-/** Protection domains: one for each vif, away from the driver domain's own. */
-const FIRST_OWNER = 16;
-const OWNERS = 65535 - FIRST_OWNER;
-/** Times that a VI is asked to finish before it is ended as it is. */
-const FLUSH_TRIES = 20;
-const FLUSH_PAUSE_MS = 5;
-const nothing = new Uint8Array();
+/** Filters that one vif is given at most, whatever its quota says. */
+export const MOST_FILTERS = 64;
+/**
+ * Pages of netfront's own transmit memory that the device may know besides the quota, which is for the pages that a
+ * guest spends on the fast path alone: 4 MiB.
+ */
+const MOST_TRANSMIT_PAGES = 1024;
+/** Bytes that the NIC's longest frame has besides the payload: Ethernet header and VLAN tag. */
+const HEADER_BYTES = 18;
+
+/** How far the guest's half has come. A message at the wrong step is a mistake. */
+const enum Step {
+  hello,
+  rings,
+  buffers,
+  started,
+  over,
+}
 
 /** A vif's accelerator. */
 export class VifAccelerator implements BackendAccelerator {
-  private readonly control: NicControl;
-  private readonly undo: (() => void)[] = [];
-  private vi: ViId | null = null;
-  private rings: MappedPages | null = null;
-  private readonly buffers: MappedPages[] = [];
-  private registers: SharedPages | null = null;
-  private doorbell: EventEnd | null = null;
-  private interrupt: EventEnd | null = null;
-  private steering: Steering | null = null;
-  private bufferPages = 0;
+  private readonly answers: Answers;
+  private readonly vi: GuestVi;
+  private readonly outbox: Outbox;
+  private readonly steering: Steering;
+  private readonly filterQuota: number;
+  private step = Step.hello;
+  /** Pages of receive buffers granted, and pages that the device knows. */
   private granted = 0;
+  private receivePages = 0;
+  private transmitPages = 0;
+  private readonly stops: (() => void)[] = [];
 
-  constructor(private readonly services: BackendServices) {
-    const { device } = services.port;
-    if (!isNicControl(device)) throw new Error(`NIC port ${services.port.name} is of another kind; this plugin drives nic-vi`);
-    this.control = device;
-    const handle = (type: number, answer: (payload: Uint8Array) => Uint8Array | Promise<Uint8Array>): void => {
-      services.mailbox.handle(type, async (payload) => ({ ok: true, payload: await answer(payload) }));
-    };
-    handle(ControlMessage.hello, (payload) => this.hello(payload));
-    handle(ControlMessage.rings, (payload) => this.makeVi(payload));
-    handle(ControlMessage.buffers, (payload) => this.addBuffers(payload));
-    handle(ControlMessage.start, () => this.start());
-    handle(ControlMessage.quiesce, () => this.quiesce());
-    handle(ControlMessage.stray, (payload) => {
-      this.steering?.stray(decodeStray(payload));
-      return nothing;
-    });
-    this.undo.push(
-      services.port.onReset(() => {
-        services.failed('the NIC was reset; its VIs and filters are gone');
-      }),
-    );
+  /**
+   * Answers the guest's half from here on.
+   * @throws when the vif is one that must not be accelerated.
+   */
+  constructor(
+    private readonly services: BackendServices,
+    nic: NicControl,
+  ) {
+    const { mailbox, limits, port, rateBytesPerSecond } = services;
+    if (rateBytesPerSecond > 0)
+      throw new Error(
+        `the vif is limited to ${rateBytesPerSecond} bytes per second, which the fast path would go round; ` +
+          `remove its key "rate" to have it accelerated`,
+      );
+    this.filterQuota = Math.min(limits.maxFilters, MOST_FILTERS);
+    this.vi = new GuestVi(services, nic);
+    this.outbox = new Outbox(services);
+    this.steering = new Steering(services, this.vi, this.outbox, this.filterQuota);
+    this.stops.push(port.onReset(() => services.failed('the NIC was reset: its VIs and filters are gone')));
+    this.answers = new Answers(mailbox, (reason) => services.failed(reason));
+    this.answers.to(ControlMessage.hello, decodeHello, (hello) => this.welcome(hello));
+    this.answers.to(ControlMessage.rings, decodeRings, (rings) => this.makeVi(rings));
+    this.answers.to(ControlMessage.buffers, decodeBuffers, (buffers) => this.register(buffers));
+    this.answers.to(ControlMessage.start, decodeNothing, () => this.start());
+    this.answers.to(ControlMessage.stray, decodeStray, (filter) => this.steering.stray(filter));
+    this.answers.to(ControlMessage.quiesce, decodeNothing, () => this.quiesce());
   }
 
   /** {@inheritDoc @netaccel/core-hooks!BackendAccelerator.remove} */
   async remove(): Promise<void> {
-    this.steering?.stop();
-    this.steering = null;
-    for (const undo of this.undo.splice(0)) undo();
-    if (this.vi !== null) await this.endVi(this.vi);
-    this.vi = null;
-    for (const mapped of this.buffers.splice(0)) mapped.unmap();
-    this.rings?.unmap();
-    this.interrupt?.close();
-    this.doorbell?.close();
-    this.registers?.release();
-    this.rings = this.interrupt = this.doorbell = this.registers = null;
+    this.step = Step.over;
+    this.answers.close();
+    this.stopLooking();
+    this.outbox.close();
+    this.steering.clear();
+    await this.vi.close();
   }
 
   /** {@inheritDoc @netaccel/core-hooks!BackendAccelerator.describe} */
   describe(): Readonly<Record<string, unknown>> {
+    const { vi, services } = this;
+    const { current } = vi;
     return {
-      port: this.services.port.name,
-      limits: this.services.limits,
-      vi: this.vi === null ? null : { id: this.vi, ...this.control.viStatistics(this.vi) },
-      bufferPages: this.bufferPages,
-      filters: this.steering?.describe() ?? null,
+      port: services.port.name,
+      step: ['hello', 'rings', 'buffers', 'started', 'over'][this.step],
+      limits: services.limits,
+      vi: current === null ? null : { number: current, ...vi.nic.viStatistics(current) },
+      pages: { granted: this.granted, receive: this.receivePages, transmit: this.transmitPages },
+      filters: this.steering.describe(),
+      messages: { waiting: this.outbox.waiting, repeated: this.outbox.repeated },
+      peer: { mistakes: this.answers.mistakes, last: this.answers.lastMistake },
     };
   }
 
-  private hello(payload: Uint8Array): Uint8Array {
-    const hello = decodeHello(payload);
-    const version = commonVersion(hello);
-    this.granted = Math.min(hello.bufferPages, this.services.limits.maxBufferPages);
-    return encodeHello({
-      oldest: version,
-      newest: version,
-      features: hello.features & ControlFeature.remoteAddresses,
-      bufferPages: this.granted,
-    });
+  private welcome(hello: Hello): Uint8Array {
+    this.expect(Step.hello);
+    let version: number;
+    try {
+      version = commonVersion(hello);
+    } catch (error) {
+      // The guest is told which versions there are here.
+      throw new Refusal((error as Error).message, encodeHello({ ...CONTROL_VERSIONS, features: 0, bufferPages: 0 }));
+    }
+    const { maxBufferPages } = this.services.limits;
+    this.granted = hello.bufferPages === 0 ? maxBufferPages : Math.min(hello.bufferPages, maxBufferPages);
+    const features = hello.features & ControlFeature.remoteAddresses;
+    this.step = Step.rings;
+    return encodeHello({ oldest: version, newest: version, features, bufferPages: this.granted });
   }
 
-  private makeVi(payload: Uint8Array): Uint8Array {
-    if (this.vi !== null) throw new Error('rings: one VI for each device, and it has one');
-    const { services, control } = this;
-    const request = decodeRings(payload);
-    const { transmitRefs, receiveRefs, eventRefs } = request;
-    const rings = (this.rings = services.map(Uint32Array.of(...transmitRefs, ...receiveRefs, ...eventRefs), 'write'));
-    const registers = (this.registers = services.share(1, 'write'));
-    const doorbell = (this.doorbell = services.events.open(() => {
-      if (this.vi !== null) control.serviceVi(this.vi);
-      doorbell.unmask();
-    }));
-    const interrupt = (this.interrupt = services.events.open(() => {
-      interrupt.unmask();
-    }));
-    const pages = rings.addresses;
-    const receiveAt = transmitRefs.length;
-    const eventsAt = receiveAt + receiveRefs.length;
-    this.vi = control.allocateVi({
-      owner: FIRST_OWNER + ((services.vif.guest * 16 + services.vif.handle) % OWNERS),
-      transmitPages: pages.slice(0, receiveAt),
-      transmitCapacity: request.transmitCapacity,
-      receivePages: pages.slice(receiveAt, eventsAt),
-      receiveCapacity: request.receiveCapacity,
-      eventPages: pages.slice(eventsAt),
-      eventCapacity: request.eventCapacity,
-      registerPage: registers.address,
-      vector: services.events.vector(interrupt),
-      antiSpoof: { mac: services.vif.mac },
-      filterQuota: services.limits.maxFilters,
-      bufferQuota: services.limits.maxBufferPages,
-    });
-    const { capabilities } = control;
+  private makeVi(rings: RingsMessage): Uint8Array {
+    this.expect(Step.rings);
+    const { vi, services, filterQuota: maxFilters } = this;
+    const maxBufferPages = this.granted + MOST_TRANSMIT_PAGES;
+    const handed = vi.open(rings, maxFilters, maxBufferPages);
+    this.step = Step.buffers;
+    const can = vi.nic.capabilities;
     return encodeHandover({
-      vi: this.vi,
-      generation: control.generation,
+      ...handed,
+      vi: vi.id!,
+      generation: vi.generation,
       startIndex: 0,
-      registerRef: registers.refs[0]!,
-      doorbellPort: doorbell.port,
-      interruptPort: interrupt.port,
-      mtu: services.vif.mtu,
-      maxFragments: capabilities.maxFragments,
-      maxTransmitBytes: capabilities.maxTransmitBytes,
-      maxBufferPages: this.granted,
-      maxFilters: services.limits.maxFilters,
-      receiveChecksum: capabilities.receiveChecksum === 1,
-      transmitChecksum: capabilities.transmitChecksum === 1,
-      segmentation: capabilities.segmentation === 1,
+      mtu: Math.min(services.vif.mtu, can.maxFrameBytes - HEADER_BYTES),
+      maxFragments: can.maxFragments,
+      maxTransmitBytes: can.maxTransmitBytes,
+      maxBufferPages,
+      maxFilters,
+      receiveChecksum: can.receiveChecksum === 1,
+      transmitChecksum: can.transmitChecksum === 1,
+      segmentation: can.segmentation === 1,
       mac: services.vif.mac,
     });
   }
 
-  private addBuffers(payload: Uint8Array): Uint8Array {
-    const { cookie, refs, writable } = decodeBuffers(payload);
-    if (this.vi === null) throw new Error('buffers: the VI comes first');
-    if (this.bufferPages + refs.length > this.granted)
-      throw new Error(`buffers: ${this.granted} pages were granted; ${this.bufferPages} are used and ${refs.length} asked for`);
-    const mapped = this.services.map(refs, writable ? 'write' : 'read');
-    try {
-      const bus = this.control.registerBuffers(this.vi, mapped.addresses);
-      this.buffers.push(mapped);
-      this.bufferPages += refs.length;
-      return encodeBuffersReply({ cookie, count: refs.length, bus });
-    } catch (error) {
-      mapped.unmap(); // an error undoes this chunk alone
-      throw error;
-    }
+  private register({ cookie, writable, refs }: BuffersMessage): Uint8Array {
+    this.expect(Step.buffers);
+    const used = writable ? this.receivePages : this.transmitPages;
+    const most = writable ? this.granted : MOST_TRANSMIT_PAGES;
+    if (used + refs.length > most)
+      throw new Error(`buffers: at most ${most} pages expected, ${used} and ${refs.length} more seen`);
+    const bus = this.vi.register(refs, writable);
+    if (writable) this.receivePages += refs.length;
+    else this.transmitPages += refs.length;
+    return encodeBuffersReply({ cookie, count: refs.length, bus });
   }
 
-  private start(): Uint8Array {
-    if (this.vi === null) throw new Error('start: the VI comes first');
-    this.steering ??= new Steering(this.services, this.control, this.vi);
-    this.undo.push(
+  private start(): boolean {
+    this.expect(Step.buffers);
+    this.step = Step.started;
+    this.steering.start();
+    this.stops.push(
       this.services.port.onLink((up) => {
-        this.services.mailbox.request(ControlMessage.link, encodeLink(up)).catch((error: unknown) => {
-          this.services.log('warn', `the guest was not told of the link: ${String(error)}`);
+        this.outbox.post(async () => {
+          await this.outbox.tell(ControlMessage.link, encodeLink(up));
         });
       }),
     );
-    return nothing;
+    return true;
   }
 
-  private async quiesce(): Promise<Uint8Array> {
-    await this.steering?.quiesce();
-    return nothing;
+  private async quiesce(): Promise<boolean> {
+    this.expect(Step.started);
+    this.step = Step.over;
+    this.stopLooking();
+    // The filter that is under way is open before it goes, so none of its frames waits for a fence any more.
+    await this.outbox.drain();
+    this.steering.clear();
+    return true;
   }
 
-  /** Lets the VI finish what it has for a bounded time, then ends it. */
-  private async endVi(vi: ViId): Promise<void> {
-    const { clock } = this.services;
-    for (let i = 0; i < FLUSH_TRIES && !this.control.flushVi(vi); i++)
-      await new Promise<void>((resolve) => void clock.after(FLUSH_PAUSE_MS, resolve));
-    this.control.freeVi(vi);
+  private stopLooking(): void {
+    this.steering.stop();
+    for (const stop of this.stops.splice(0)) stop();
+  }
+
+  private expect(step: Step): void {
+    if (this.step !== step) throw new Error(`step ${step} of the set-up expected, it is at step ${this.step}`);
   }
 }
-

@@ -65,8 +65,8 @@ export class Device implements FrontendAccelerator, FrameViHandler {
       device.choice.active = true;
       return device;
     } catch (error) {
-      device?.frames.stop();
-      for (const release of releases.reverse()) release();
+      if (device !== null) await device.remove();
+      for (const release of releases.splice(0).reverse()) release();
       throw error;
     }
   }

@@ -5,7 +5,7 @@
  * as the network needs it (a NIC that reads it later); its pages are given back when the last one is home.
  */
 import { FramePool, PAGE_BYTES } from '@netaccel/core-hooks';
-import type { Frame } from '@netaccel/core-hooks';
+import type { Address, Frame } from '@netaccel/core-hooks';
 import type { PageAllocator } from '@netaccel/xen';
 import { MAX_PACKET_BYTES } from '@netaccel/xen/netif';
 import type { Limits } from './limits.js';
@@ -36,7 +36,7 @@ export class TransmitBuffers {
   onHome: () => void = () => undefined;
   private readonly small: HomingPool;
   private readonly large: HomingPool;
-  private readonly address: number;
+  private readonly address: Address;
 
   /** @throws MachineError `NO_MEMORY`. */
   constructor(
@@ -54,7 +54,7 @@ export class TransmitBuffers {
     return this.small.count - this.small.free + this.large.count - this.large.free;
   }
 
-  /** A frame with room for `bytes`, or null. */
+  /** A frame with room for `bytes` that is held once by the caller and described as empty; or null. */
   allocate(bytes: number): Frame | null {
     return (bytes <= SMALL_BUFFER_BYTES ? this.small.allocate() : null) ?? this.large.allocate();
   }

@@ -158,7 +158,6 @@ export class GuestTransmit {
     const { gather, batch } = this;
     const { refs, offsets, sizes } = gather;
     let to = frame.home;
-    // A frame fresh from its pool is described as empty and plain already.
     frame.length = gather.totalBytes;
     frame.totalBytes = gather.totalBytes;
     frame.segmentation = gather.segmentation;

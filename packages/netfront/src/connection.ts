@@ -96,7 +96,7 @@ export class Connection {
       );
       this.buffers = buffers;
       this.releases.push(() => buffers.retire());
-      const slow = new Uint16Array(FLOW_BUCKETS);
+      const slow = new Uint16Array(FLOW_BUCKETS + 1);
       this.keys = Array.from({ length: agreement.queues }, () => this.openQueue(slow, raise));
       this.transmit = new TransmitPath(
         domain.memory,

@@ -16,7 +16,7 @@
 import { Verdict } from '@netaccel/core-hooks';
 import type { Frame } from '@netaccel/core-hooks';
 import type { Counters } from './counters.js';
-import { FLOW_BUCKETS } from './flow.js';
+import { FLOW_BUCKETS, UNSORTED } from './flow.js';
 import { FAULT } from './hooks.js';
 import type { Hooks } from './hooks.js';
 import { Place } from './transmit-buffers.js';
@@ -126,7 +126,8 @@ export class FastTransmit {
 
   /** Offers a frame; nothing older waits. The caller has collected the slow path's answers. */
   offer(frame: Frame, bucket: number, more: boolean): Offer {
-    if (this.slow[bucket] !== 0) {
+    // Frames from before anybody sorted them may be of any flow.
+    if (this.slow[bucket] !== 0 || this.slow[UNSORTED] !== 0) {
       this.counters.fastBehindSlow++;
       if (++this.behind[bucket]! <= this.patience[bucket]!) return Offer.slow;
       this.counters.fastDrains++;
@@ -142,7 +143,7 @@ export class FastTransmit {
   retry(): Offer {
     const frame = this.kept!;
     const bucket = this.buffers.bucket[frame.index]!;
-    if (this.until === Until.slowGone && this.slow[bucket] !== 0) return Offer.kept;
+    if (this.until === Until.slowGone && (this.slow[bucket] !== 0 || this.slow[UNSORTED] !== 0)) return Offer.kept;
     if (this.until === Until.fastGone && this.ordered && this.fast[bucket] !== 0) return Offer.kept;
     if (this.until === Until.ready && !this.woken && !this.hooks!.checkReady()) return Offer.kept;
     const offered = this.until !== Until.fastGone && this.offering;

@@ -21,6 +21,7 @@ import {
 } from '@netaccel/xen';
 import type { Domain, XenbusStateValue } from '@netaccel/xen';
 import type { Watch } from '@netaccel/xen/store';
+import { ETHERNET_HEADER_BYTES } from '@netaccel/xen/netif';
 import { AcceleratorSlot } from './accelerator.js';
 import type { SlotState } from './accelerator.js';
 import { ACCELERATOR_DEADLINES } from './attachment.js';
@@ -124,16 +125,8 @@ const FENCE_PAUSE_MS = 1000;
 const LONGEST_FENCE_PAUSE_MS = 60_000;
 /** How long a backend that closes may take to come back before a frontend without rings answers it. */
 const RETURN_MS = 1000;
-/** Bytes that a stack may want before a frame: TAP's virtio-net header, and alignment. */
+/** Bytes that a small buffer has besides a frame: a VLAN tag, TAP's virtio-net header before it, alignment. */
 const HEADROOM_BYTES = 64;
-
-/** Size of the small buffers for an MTU: the least power of two, or whole pages, that holds a frame. */
-function smallBytesFor(mtu: number): number {
-  const bytes = mtu + 14 + 4 + HEADROOM_BYTES;
-  let size = 2048;
-  while (size < bytes && size < 4096) size *= 2;
-  return size >= bytes ? size : Math.ceil(bytes / 4096) * 4096;
-}
 
 /**
  * One vif.
@@ -431,7 +424,7 @@ export class Netfront {
       counters: this.counters,
       transmitBuffers: {
         small: SMALL_BUFFERS,
-        smallBytes: smallBytesFor(vif.mtu),
+        smallBytes: vif.mtu + ETHERNET_HEADER_BYTES + HEADROOM_BYTES,
         large: this.agreement.transmit.scatterGather ? LARGE_BUFFERS : 0,
         ...this.options.transmitBuffers,
       },

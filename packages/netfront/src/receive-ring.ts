@@ -44,8 +44,13 @@ const NOT_PLAIN = RxFlag.moreData | RxFlag.extraInfo | RxFlag.gsoPrefix;
 export const MOST_FRAGMENTS = MIN_SLOTS_PER_PACKET + 1;
 /** Packets without sense in a row, after which the backend is not believed any more. */
 export const MOST_MALFORMED = 256;
+/** The largest length that a status can say; above, as an unsigned number, it is an error. */
+const MOST_STATUS = 0x7fff;
 const SLOT_MASK = RX_RING_SLOTS - 1;
 const NOBODY = 0xffff;
+
+/** What becomes of a packet: delivered, or the counter that says why not. */
+type Verdict = 'good' | 'rxErrors' | 'rxMalformed' | 'rxBadExtra' | 'rxBadLength';
 
 /** What receive may be sent, because this side said so. */
 export interface ReceiveFeatures {
@@ -71,13 +76,15 @@ export class ReceiveRing {
   /** Index of the page that lies in each slot. */
   private readonly pageOf = new Uint16Array(RX_RING_SLOTS).fill(NOBODY);
   private malformed = 0;
+  /** The response index that was the end when half a packet was found before it; meaningless otherwise. */
+  private lookedUpTo = -1;
   private drainedAt: number;
   // The packet that is being taken apart.
   private head: Frame | null = null;
   private tail: Frame | null = null;
   private total = 0;
   private fragments = 0;
-  private verdict: 'good' | 'rxErrors' | 'rxMalformed' | 'rxBadExtra' | 'rxBadLength' = 'good';
+  private verdict: Verdict = 'good';
   private gsoType: number = Segmentation.none;
   private gsoBytes = 0;
   private readonly offsets = new Uint16Array(RX_RING_SLOTS);
@@ -165,11 +172,16 @@ export class ReceiveRing {
    */
   receive(sink: FrameSink, end: number, budget: number): number {
     let done = 0;
-    while (done < budget && this.ring.consumed !== end && this.breach === null && this.take(end)) {
+    const { ring, halves } = this;
+    while (done < budget && ring.consumed !== end && this.breach === null) {
+      const at = ring.slot(ring.consumed) >>> 1;
+      const flags = halves[at + FLAGS]!;
+      if ((flags & NOT_PLAIN) === 0) this.takePlain(sink, flags, halves[at + OFFSET]!, halves[at + STATUS]!);
+      else if (!this.takePieces(sink, flags, end)) {
+        this.lookedUpTo = end;
+        break;
+      }
       done++;
-      const { head } = this;
-      if (this.verdict === 'good' && head !== null && this.finish(head)) this.deliver(sink, head);
-      else this.drop();
     }
     return done;
   }
@@ -186,9 +198,12 @@ export class ReceiveRing {
    * @returns true when there is work already.
    */
   arm(): boolean {
-    // What is there and was not taken is the first part of a packet: the next response may complete it.
     const waiting = this.available();
-    return this.breach !== null || this.ring.arm(waiting + 1) !== waiting;
+    if (this.breach !== null) return true;
+    // What is there and was not taken may be the first part of a packet, which the next response may complete.
+    // Anything that came after that was looked at, a phase's mark included, is work.
+    if (waiting > 0 && (this.ring.consumed + waiting) >>> 0 !== this.lookedUpTo) return true;
+    return this.ring.arm(waiting + 1) !== waiting;
   }
 
   /** The connection is over: posted pages come home; all pages go when the last frame is released. */
@@ -209,27 +224,38 @@ export class ReceiveRing {
     };
   }
 
-  /** Takes one packet off the ring; false when it is not complete yet, and nothing was taken. */
-  private take(end: number): boolean {
-    const { ring, halves } = this;
-    const at = ring.slot(ring.consumed) >>> 1;
-    const flags = halves[at + FLAGS]!;
+  /** Takes a packet of one slot: nearly all are. `status` is as it lies in the slot, unsigned. */
+  private takePlain(sink: FrameSink, flags: number, offset: number, status: number): void {
+    const frame = this.unpost(this.ring.consumed);
+    this.ring.consumed = (this.ring.consumed + 1) >>> 0;
+    if (status >= ETHERNET_HEADER_BYTES && offset + status <= PAGE_BYTES) {
+      frame.holders = 1;
+      frame.describe(frame.home + offset, status);
+      if ((flags & RxFlag.csumBlank) !== 0) frame.checksum = Checksum.blank;
+      else if ((flags & RxFlag.dataValidated) !== 0) frame.checksum = Checksum.good;
+      this.deliver(sink, frame);
+      return;
+    }
+    this.pool.put(frame);
+    if (status > MOST_STATUS) this.drop(null, 'rxErrors');
+    else if (status < ETHERNET_HEADER_BYTES) this.drop(null, 'rxBadLength');
+    else this.drop(null, 'rxMalformed');
+  }
+
+  /** Takes a packet of several slots off the ring; false when it is not complete yet, and nothing was taken. */
+  private takePieces(sink: FrameSink, flags: number, end: number): boolean {
+    const { ring } = this;
     this.head = null;
     this.total = 0;
     this.fragments = 0;
     this.verdict = 'good';
     this.gsoType = Segmentation.none;
-    if ((flags & NOT_PLAIN) === 0) {
-      this.fragment(ring.consumed, halves[at + OFFSET]!, (halves[at + STATUS]! << 16) >> 16);
+    const slots = this.scan(flags, end);
+    if (slots === 0) return false;
+    for (let i = 0; i < slots; i++) {
+      if (this.isExtra[i] === 1) this.recycle(ring.consumed);
+      else this.fragment(ring.consumed, this.offsets[i]!, this.statuses[i]!);
       ring.consumed = (ring.consumed + 1) >>> 0;
-    } else {
-      const slots = this.scan(flags, end);
-      if (slots === 0) return false;
-      for (let i = 0; i < slots; i++) {
-        if (this.isExtra[i] === 1) this.recycle(ring.consumed);
-        else this.fragment(ring.consumed, this.offsets[i]!, this.statuses[i]!);
-        ring.consumed = (ring.consumed + 1) >>> 0;
-      }
     }
     const head = this.head as Frame | null; // set by fragment, which the compiler does not see
     if (head !== null) {
@@ -237,6 +263,8 @@ export class ReceiveRing {
       if ((flags & RxFlag.csumBlank) !== 0) head.checksum = Checksum.blank;
       else if ((flags & RxFlag.dataValidated) !== 0) head.checksum = Checksum.good;
     }
+    if (this.verdict === 'good' && head !== null && this.finish(head)) this.deliver(sink, head);
+    else this.drop(head, this.verdict === 'good' ? 'rxBadLength' : this.verdict); // nothing but empty fragments
     return true;
   }
 
@@ -363,12 +391,11 @@ export class ReceiveRing {
     else releaseChain(frame);
   }
 
-  private drop(): void {
-    if (this.verdict === 'good') this.verdict = 'rxBadLength'; // nothing but empty fragments
-    this.counters[this.verdict]++;
-    if (this.head !== null) releaseChain(this.head);
+  private drop(head: Frame | null, why: Exclude<Verdict, 'good'>): void {
+    this.counters[why]++;
+    if (head !== null) releaseChain(head);
     // An error that the backend admits is no lie.
-    if (this.verdict !== 'rxErrors' && ++this.malformed > MOST_MALFORMED)
+    if (why !== 'rxErrors' && ++this.malformed > MOST_MALFORMED)
       this.breach = `${MOST_MALFORMED} received packets in a row without sense`;
   }
 }

@@ -15,7 +15,7 @@ import type { Domain, DomainId } from '@netaccel/xen';
 export interface TransmitBufferOptions {
   /** Buffers for ordinary frames. */
   readonly small: number;
-  /** Bytes of each: a power of two up to a page, or whole pages, so that a small frame takes few slots. */
+  /** Bytes of each. Its place is a power of two up to a page, or whole pages, so that a frame takes few slots. */
   readonly smallBytes: number;
   /** Buffers for segments that are cut later. */
   readonly large: number;
@@ -24,6 +24,17 @@ export interface TransmitBufferOptions {
 /** Bytes of a large buffer: the longest packet, with a page to spare for headers that a stack puts before it. */
 export const LARGE_BUFFER_BYTES = Math.ceil(MAX_PACKET_BYTES / PAGE_BYTES) * PAGE_BYTES + PAGE_BYTES;
 const LARGE_PAGES = LARGE_BUFFER_BYTES / PAGE_BYTES;
+
+const CACHE_LINE_BYTES = 64;
+const MOST_COLOURS = 8;
+
+/** Bytes from one small buffer's place to the next: a power of two up to a page, or whole pages. */
+function strideOf(bytes: number): number {
+  if (bytes > PAGE_BYTES) return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
+  let stride = CACHE_LINE_BYTES;
+  while (stride < bytes) stride *= 2;
+  return stride;
+}
 
 /** Where a buffer's frame is. */
 export const Place = {
@@ -80,7 +91,11 @@ export class TransmitBuffers implements FrameOwner {
     private readonly onReturn: () => void,
   ) {
     const { small, smallBytes, large } = options;
-    const smallPages = Math.ceil((small * smallBytes) / PAGE_BYTES);
+    const stride = strideOf(smallBytes);
+    // Buffers a power of two apart share a few sets of the cache, and their headers would push each other out:
+    // each begins a few lines later than its neighbour, as far as there is room.
+    const colours = Math.min(MOST_COLOURS, Math.floor((stride - smallBytes) / CACHE_LINE_BYTES) + 1);
+    const smallPages = Math.ceil((small * stride) / PAGE_BYTES);
     this.memory = domain.memory;
     this.shared = domain.grants.share(peer, smallPages + large * LARGE_PAGES, 'read');
     this.first = this.shared.address;
@@ -91,7 +106,7 @@ export class TransmitBuffers implements FrameOwner {
     const firstLarge = this.first + smallPages * PAGE_BYTES;
     this.frames = Array.from({ length: small + large }, (_, i) =>
       i < small
-        ? new Frame(this, i, this.first + i * smallBytes, smallBytes)
+        ? new Frame(this, i, this.first + i * stride + (i % colours) * CACHE_LINE_BYTES, smallBytes)
         : new Frame(this, i, firstLarge + (i - small) * LARGE_BUFFER_BYTES, LARGE_BUFFER_BYTES),
     );
     this.freeSmall = this.frames.slice(0, small).reverse();

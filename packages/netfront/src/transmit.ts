@@ -15,7 +15,7 @@ import { ETHERNET_HEADER_BYTES, MAX_PACKET_BYTES, MIN_SLOTS_PER_PACKET } from '@
 import { fillChecksum } from './checksum.js';
 import type { Counters } from './counters.js';
 import { FastTransmit, Offer } from './fast-transmit.js';
-import { flowBucket } from './flow.js';
+import { UNSORTED, flowBucket } from './flow.js';
 import type { Hooks } from './hooks.js';
 import { Place } from './transmit-buffers.js';
 import type { TransmitBuffers } from './transmit-buffers.js';
@@ -73,7 +73,6 @@ export class TransmitPath {
   /** Told when a frame is kept: somebody may watch that it does not stay for ever. */
   onKept: (() => void) | null = null;
   private refused = false;
-  private readonly bytes: Uint8Array;
 
   /**
    * @param memory the guest's memory.
@@ -95,7 +94,6 @@ export class TransmitPath {
     private readonly raise: () => void,
     private readonly onReady: () => void,
   ) {
-    this.bytes = memory.bytes;
     this.fast = new FastTransmit(buffers, slow, counters);
   }
 
@@ -109,12 +107,13 @@ export class TransmitPath {
     if (this.stops !== 0) return this.refuse();
     const head = this.sendable(frame) ? frame : this.prepare(frame);
     if (head === null) return this.stops === 0 || this.refuse();
-    const bucket = flowBucket(this.bytes, head.address, head.length);
+    // Flows are told apart for the plugin's sake and to choose a queue; with neither, nobody asks.
+    const sorted = this.fast.offering || this.rings.length > 1;
+    const bucket = sorted ? flowBucket(this.memory, head.address, head.length) : UNSORTED;
     const ring = this.rings[bucket % this.rings.length]!;
     this.buffers.bucket[head.index] = bucket;
     if (this.fast.offering) {
-      if (this.slow[bucket] !== 0) ring.collect(ring.outstanding);
-      const offer = this.fast.offer(head, bucket, more);
+      const offer = this.offer(ring, head, bucket, more);
       if (offer === Offer.sent) return this.held(more);
       if (offer === Offer.kept) return this.stop(Stop.frameKept);
     }
@@ -223,6 +222,7 @@ export class TransmitPath {
       frame.totalBytes === frame.length &&
       this.buffers.owns(frame) &&
       this.buffers.place[frame.index] === Place.stack &&
+      (frame.address & 1) === 0 &&
       pagesOf(frame.address, frame.length) === 1 &&
       this.buffers.holds(frame)
     );
@@ -256,7 +256,8 @@ export class TransmitPath {
       return this.drop(frame);
     }
     const most = features.scatterGather ? MIN_SLOTS_PER_PACKET : 1;
-    if (buffers.owns(frame) && frame.length > 0 && buffers.holdsChain(frame) && slots <= most) return frame;
+    const fits = frame.length > 0 && (frame.address & 1) === 0 && slots <= most;
+    if (fits && buffers.owns(frame) && buffers.holdsChain(frame)) return frame;
     const copy = buffers.gather(frame);
     if (copy === null) {
       this.stops |= Stop.noBuffer;
@@ -265,6 +266,12 @@ export class TransmitPath {
     this.counters.txCopied++;
     releaseChain(frame);
     return copy;
+  }
+
+  /** Offers a frame; what the backend has answered by now is collected first, if it is in the frame's way. */
+  private offer(ring: TransmitRing, head: Frame, bucket: number, more: boolean): Offer {
+    if (this.slow[bucket] !== 0 || this.slow[UNSORTED] !== 0) ring.collect(ring.outstanding);
+    return this.fast.offer(head, bucket, more);
   }
 
   private sendSlow(ring: TransmitRing, head: Frame): void {

@@ -5,7 +5,15 @@ import { wasmMemory } from './wasm-memory.mjs';
 
 const PAGE = 4096;
 
-export function setup({ concurrent = false, mtu = 1500, bufferBytes = 2048, buffers = 1024, checksums = 0, start = 0, txPages = 64 } = {}) {
+export function setup({
+  concurrent = false,
+  mtu = 1500,
+  bufferBytes = 2048,
+  buffers = 1024,
+  checksums = 0,
+  start = 0,
+  txPages = 64,
+} = {}) {
   const memory = wasmMemory(1024);
   let next = PAGE;
   const take = (bytes) => {
@@ -16,28 +24,57 @@ export function setup({ concurrent = false, mtu = 1500, bufferBytes = 2048, buff
   const config = { mtu };
   const nics = [];
   const interrupts = [0, 0];
-  const machine = { registers: null };
   for (let i = 0; i < 2; i++) {
     nics.push(
-      Nic.create(memory, take(nicStateBytes(config)), { concurrent, interrupt: () => interrupts[i]++ }, {
-        ...config,
-        macs: [[2, 0, 0, 0, 0, i + 1]],
-      }),
+      Nic.create(
+        memory,
+        take(nicStateBytes(config)),
+        { concurrent, interrupt: () => interrupts[i]++ },
+        {
+          ...config,
+          macs: [[2, 0, 0, 0, 0, i + 1]],
+        },
+      ),
     );
   }
-  const wire = Wire.create(memory, take(wireStateBytes({ mtu })), { nic: nics[0], port: 0 }, { nic: nics[1], port: 0 }, { mtu });
+  const wire = Wire.create(
+    memory,
+    take(wireStateBytes({ mtu })),
+    { nic: nics[0], port: 0 },
+    { nic: nics[1], port: 0 },
+    { mtu },
+  );
   wire.set({ checksums });
   const sides = nics.map((nic, i) => {
-    const tx = take(PAGE), rx = take(PAGE * 2), ev = take(PAGE * 8), page = take(PAGE);
+    const tx = take(PAGE),
+      rx = take(PAGE * 2),
+      ev = take(PAGE * 8),
+      page = take(PAGE);
     const control = nic.control(0);
     const pages = (a, n) => Array.from({ length: n }, (_, k) => a + k * PAGE);
     const id = control.allocateVi({
-      owner: 1, transmitPages: pages(tx, 1), transmitCapacity: 256, receivePages: pages(rx, 2), receiveCapacity: 1024,
-      eventPages: pages(ev, 8), eventCapacity: 2048, registerPage: page, vector: i, startIndex: start,
+      owner: 1,
+      transmitPages: pages(tx, 1),
+      transmitCapacity: 256,
+      receivePages: pages(rx, 2),
+      receiveCapacity: 1024,
+      eventPages: pages(ev, 8),
+      eventCapacity: 2048,
+      registerPage: page,
+      vector: i,
+      startIndex: start,
     });
-    const registers = concurrent ? new SharedRegisters(memory, nic, page) : new PlainRegisters(memory, nic, page);
+    const registers = concurrent
+      ? new SharedRegisters(memory, nic, page)
+      : new PlainRegisters(memory, nic, page);
     const vi = new VirtualInterface(memory, registers, {
-      transmitRing: tx, transmitCapacity: 256, receiveRing: rx, receiveCapacity: 1024, eventQueue: ev, eventCapacity: 2048, startIndex: start,
+      transmitRing: tx,
+      transmitCapacity: 256,
+      receiveRing: rx,
+      receiveCapacity: 1024,
+      eventQueue: ev,
+      eventCapacity: 2048,
+      startIndex: start,
     });
     const rxAddress = take(buffers * bufferBytes);
     const rxBus = control.registerBuffers(id, pages(rxAddress, (buffers * bufferBytes) / PAGE));
@@ -93,7 +130,10 @@ export function tcpFrame(memory, at, length, { to = 2, from = 1, port = 80 } = {
   const sum = ~memory.sum(ip, 20, 0) & 0xffff;
   b[ip + 10] = sum >> 8;
   b[ip + 11] = sum & 255;
-  b.set([0x12, 0x34, port >> 8, port & 255, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0], at + 34);
+  b.set(
+    [0x12, 0x34, port >> 8, port & 255, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0],
+    at + 34,
+  );
   for (let i = 54; i < length; i++) b[at + i] = i;
 }
 export { EventType, Register };

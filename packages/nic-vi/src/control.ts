@@ -92,7 +92,7 @@ export interface NicCapabilities {
   readonly receiveChecksum: number;
   /** Checks source addresses. */
   readonly antiSpoof: number;
-  /** Delays interrupts. */
+  /** Delays interrupts when asked to. */
   readonly interruptModeration: number;
   /** Delivers a group's frames to several VIs: no. */
   readonly multicastReplication: number;

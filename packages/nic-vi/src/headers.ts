@@ -6,6 +6,7 @@
  * compared and hashed without swapping; `network16` and `pair` make constants to compare with. Machines are
  * little-endian here, as everywhere that Xen and WebAssembly run.
  */
+/* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
 import type { Address, Memory } from '@netaccel/core-hooks';
 import { Ev, Net } from './bits.js';
 
@@ -91,6 +92,8 @@ export class FrameHeaders {
 
   /** @param memory the memory that frames are in. */
   constructor(memory: Memory) {
+    if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1)
+      throw new Error('a little-endian machine expected: nic-vi reads network headers as its halves');
     this.bytes = memory.bytes;
     this.halves = memory.halves;
   }

@@ -12,6 +12,7 @@ export * from './layout.js';
 export * from './layouts.js';
 export * from './merge.js';
 export * from './messages.js';
+export type { ViRings } from './rings.js';
 export * from './toeplitz.js';
 export * from './vi.js';
 export * from './bus-map.js';

@@ -60,7 +60,9 @@ export function layout<Name extends string>(
     const bits = bit + width;
     const fits = width > 32 ? bit === 0 && width % 8 === 0 : offset % 4 === 0 && bits <= 32;
     if (!fits || offset + Math.ceil(bits / 8) > size)
-      throw new RangeError(`${name}.${key}: ${width} bits at byte ${offset}, bit ${bit} do not fit in ${size} bytes`);
+      throw new RangeError(
+        `${name}.${key}: ${width} bits at byte ${offset}, bit ${bit} do not fit in ${size} bytes`,
+      );
     for (let b = offset * 8 + bit; b < offset * 8 + bits; b++) {
       if (taken.has(b)) throw new RangeError(`${name}.${key} overlaps another field at bit ${b}`);
       taken.add(b);

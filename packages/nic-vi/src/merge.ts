@@ -8,7 +8,15 @@
  * The merger holds what it keeps and releases it after delivery. It writes into the first frame's headers, so a frame
  * that somebody else holds too is delivered as it is.
  */
-import { Checksum, Segmentation, releaseChain, type Frame, type FrameSink, type Memory } from '@netaccel/core-hooks';
+/* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
+import {
+  Checksum,
+  Segmentation,
+  releaseChain,
+  type Frame,
+  type FrameSink,
+  type Memory,
+} from '@netaccel/core-hooks';
 import { Ev, Net } from './bits.js';
 import { FrameHeaders, network16 } from './headers.js';
 
@@ -201,7 +209,8 @@ export class ReceiveMerger {
       ((h.tcpFlags ^ flow.flags) & ~Flag.last) !== 0
     )
       return false;
-    if (h.version === 4 ? !this.sameIpv4Header(flow, a, b, h.l3) : !this.sameIpv6Header(a, b, h.l3)) return false;
+    if (h.version === 4 ? !this.sameIpv4Header(flow, a, b, h.l3) : !this.sameIpv6Header(a, b, h.l3))
+      return false;
     // Acknowledgement, window, and options with their timestamps.
     if (this.word(a + h.l4 + 8) !== this.word(b + h.l4 + 8)) return false;
     if (this.half(a + h.l4 + 14) !== this.half(b + h.l4 + 14)) return false;
@@ -355,7 +364,5 @@ export class ReceiveMerger {
 }
 
 function swap32(value: number): number {
-  return (
-    (value << 24) | ((value & 0xff00) << 8) | ((value >>> 8) & 0xff00) | (value >>> 24)
-  );
+  return (value << 24) | ((value & 0xff00) << 8) | ((value >>> 8) & 0xff00) | (value >>> 24);
 }

@@ -85,7 +85,13 @@ export const filterMessage = layout('filter', 112, 'A receive filter was added o
   vlan: [12, 0, 12, 'sender', 'VLAN id'],
   localAddress: [16, 0, 128, 'sender', 'destination address'],
   remoteAddress: [32, 0, 128, 'sender', 'source address'],
-  fence: [FENCE_AT, 0, MAX_MESSAGE_FENCE * 32, 'sender', 'receive fence: fast frames wait until it has passed'],
+  fence: [
+    FENCE_AT,
+    0,
+    MAX_MESSAGE_FENCE * 32,
+    'sender',
+    'receive fence: fast frames wait until it has passed',
+  ],
 });
 
 /** Every message, for the documentation's tables. */
@@ -140,7 +146,8 @@ export function decodeRings(bytes: Uint8Array): RingsMessage {
     bounded(ringsMessage, bytes, `${what}Pages`, 1, RING_LIMITS[what].pages);
   const capacity = (what: 'transmit' | 'receive' | 'event') => {
     const slots = bounded(ringsMessage, bytes, `${what}Capacity`, 2, RING_LIMITS[what].slots);
-    if ((slots & (slots - 1)) !== 0) throw new MessageError(`${what}Capacity: a power of two expected, ${slots} seen`);
+    if ((slots & (slots - 1)) !== 0)
+      throw new MessageError(`${what}Capacity: a power of two expected, ${slots} seen`);
     return slots;
   };
   const [t, r, e] = [count('transmit'), count('receive'), count('event')];

@@ -6,28 +6,12 @@
  * constructor. The rings are memory of the caller, zeroed, that the NIC was told of (`NicControl.allocateVi`);
  * one thread uses a VI.
  */
-import type { Address, Memory, Registers } from '@netaccel/core-hooks';
+/* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
+import type { Memory, Registers } from '@netaccel/core-hooks';
 import type { EventBatch } from './events.js';
 import { Ev, Limit, Rx, Tx } from './bits.js';
 import { Register } from './layouts.js';
-
-/** Where a VI's rings are and how it begins. Capacities are powers of two. */
-export interface ViRings {
-  /** First byte of the transmit ring, a page boundary. */
-  readonly transmitRing: Address;
-  /** Its descriptors. */
-  readonly transmitCapacity: number;
-  /** First byte of the receive ring, a page boundary. */
-  readonly receiveRing: Address;
-  /** Its descriptors. */
-  readonly receiveCapacity: number;
-  /** First byte of the event queue, a page boundary. */
-  readonly eventQueue: Address;
-  /** Its events. */
-  readonly eventCapacity: number;
-  /** The index that all three began at; 0 when left out. */
-  readonly startIndex?: number;
-}
+import { ringMask, type ViRings } from './rings.js';
 
 /** Registers, as the frame path names them; `Registers` takes byte offsets. */
 enum At {
@@ -183,7 +167,8 @@ export class VirtualInterface {
       const last = i === count - 1;
       const slot = txBase + ((added & txMask) << Tx.wordShift);
       words[slot] = addresses[i]!;
-      words[slot + 1] = lengths[i]! | (i === 0 ? flags & (Tx.checksum | Tx.segment) : 0) | (last ? 0 : Tx.continues);
+      words[slot + 1] =
+        lengths[i]! | (i === 0 ? flags & (Tx.checksum | Tx.segment) : 0) | (last ? 0 : Tx.continues);
       words[slot + 2] = i === 0 ? segmentBytes : 0;
       txIds[added & txMask] = last ? id : At.noId;
       added = (added + 1) | 0;
@@ -402,10 +387,4 @@ export class VirtualInterface {
         return false;
     }
   }
-}
-
-function ringMask(what: string, capacity: number): number {
-  if (!Number.isInteger(capacity) || capacity < 2 || (capacity & (capacity - 1)) !== 0)
-    throw new RangeError(`${what} capacity: a power of two from 2 expected, ${capacity} seen`);
-  return capacity - 1;
 }

@@ -8,7 +8,9 @@ import { PlainMemory } from './memory.js';
 
 // @types/node declares WebAssembly only as far as it uses it.
 declare const WebAssembly: {
-  Memory: new (limits: { initial: number; maximum: number; shared: boolean }) => { buffer: SharedArrayBuffer };
+  Memory: new (limits: { initial: number; maximum: number; shared: boolean }) => {
+    buffer: SharedArrayBuffer;
+  };
 };
 
 interface Result {
@@ -87,7 +89,17 @@ async function run(pairs: number, frames: number, startIndex: number): Promise<R
     guests.map(
       ({ place }, me) =>
         new Promise<Result>((resolve, reject) => {
-          const workerData = { buffer, nics: places, wire, me, guests: guests.length, vi: place, frames, window: 256, flags };
+          const workerData = {
+            buffer,
+            nics: places,
+            wire,
+            me,
+            guests: guests.length,
+            vi: place,
+            frames,
+            window: 256,
+            flags,
+          };
           const worker = new Worker(new URL('worker.mjs', import.meta.url), { workerData });
           worker.once('message', resolve);
           worker.once('error', reject);
@@ -110,8 +122,12 @@ describe('guests in threads of their own', () => {
   it.each([
     ['two', 1, 40_000],
     ['four', 2, 15_000],
-  ])('%s send and receive at once, in order, asleep when idle, and lose nothing', async (_name, pairs, frames) => {
-    for (const result of await run(pairs, frames, 2 ** 32 - 1000))
-      expect(result).toMatchObject({ sent: frames, received: frames, timeouts: 0, bad: 0 });
-  }, 60_000);
+  ])(
+    '%s send and receive at once, in order, asleep when idle, and lose nothing',
+    async (_name, pairs, frames) => {
+      for (const result of await run(pairs, frames, 2 ** 32 - 1000))
+        expect(result).toMatchObject({ sent: frames, received: frames, timeouts: 0, bad: 0 });
+    },
+    60_000,
+  );
 });

@@ -43,7 +43,10 @@ describe('allocation', () => {
       { antiSpoof: { mac: macOf(1), addresses: new Array<number[]>(5).fill([1, 2, 3, 4]) } },
     ];
     for (const change of bad)
-      expect([change, code(() => control.allocateVi({ ...fresh, ...change }))]).toEqual([change, 'BAD_REQUEST']);
+      expect([change, code(() => control.allocateVi({ ...fresh, ...change }))]).toEqual([
+        change,
+        'BAD_REQUEST',
+      ]);
     expect(lab.nics[1].describe().vis).toEqual({ live: 1, most: 8 });
     for (let i = 0; i < 7; i++) lab.vi(1);
     expect(code(() => control.allocateVi(fresh))).toBe('NO_VI');
@@ -119,7 +122,11 @@ describe('a marker', () => {
     expect(b.control.putEvent(b.id, 0xdead_beef)).toBe(true);
     a.send(makeFrame());
     for (let n = b.vi.poll(b.batch, 1); n > 0; n = b.vi.poll(b.batch, 1))
-      order.push(b.batch.type[0] === EventType.software ? `marker ${(b.batch.detail[0]! >>> 0).toString(16)}` : 'frame');
+      order.push(
+        b.batch.type[0] === EventType.software
+          ? `marker ${(b.batch.detail[0]! >>> 0).toString(16)}`
+          : 'frame',
+      );
     expect(order).toEqual(['frame', 'marker deadbeef', 'frame']);
     lab.interrupts.length = 0;
     expect(b.vi.prime()).toBe(false);
@@ -236,7 +243,8 @@ describe('the control interface', () => {
   it('is recognised', () => {
     const { b } = pair();
     expect(isNicControl(b.control)).toBe(true);
-    for (const other of [null, undefined, 5, {}, { kind: 'netaccel.nic-vi.control/2' }]) expect(isNicControl(other)).toBe(false);
+    for (const other of [null, undefined, 5, {}, { kind: 'netaccel.nic-vi.control/2' }])
+      expect(isNicControl(other)).toBe(false);
   });
 
   it('tells what the port can do, as numbers', () => {
@@ -247,8 +255,20 @@ describe('the control interface', () => {
 
   it('describes a VI and the NIC as plain data', () => {
     const { lab, b } = pair();
-    const copy: unknown = JSON.parse(JSON.stringify([b.control.describeVi(b.id), lab.nics[1].describe(), b.vi.describe(), lab.wire.describe()]));
-    expect(copy).toMatchObject([{ id: b.id, filterQuota: null }, { ports: [{ mac: '02:00:00:00:00:02', link: true }] }, { live: true }, { transparent: true }]);
+    const copy: unknown = JSON.parse(
+      JSON.stringify([
+        b.control.describeVi(b.id),
+        lab.nics[1].describe(),
+        b.vi.describe(),
+        lab.wire.describe(),
+      ]),
+    );
+    expect(copy).toMatchObject([
+      { id: b.id, filterQuota: null },
+      { ports: [{ mac: '02:00:00:00:00:02', link: true }] },
+      { live: true },
+      { transparent: true },
+    ]);
   });
 
   it('attaches to a state that is there, and to nothing else', () => {

@@ -32,7 +32,9 @@ describe('filters', () => {
     specs.forEach((spec, i) => {
       ids.push(control.addFilter(vis[i]!.id, spec));
       a.send(makeFrame());
-      expect(vis.map((vi) => vi.poll().map(({ filter }) => filter))).toEqual(vis.map((_, k) => (k === i ? [ids[i]] : [])));
+      expect(vis.map((vi) => vi.poll().map(({ filter }) => filter))).toEqual(
+        vis.map((_, k) => (k === i ? [ids[i]] : [])),
+      );
     });
     for (let i = specs.length - 1; i > 0; i--) {
       control.removeFilter(ids[i]!);
@@ -73,7 +75,9 @@ describe('filters', () => {
     a.send(makeFrame({ version: 6, vlan: 7 }));
     a.send(makeFrame({ version: 6, vlan: 7, source: ip6Of(5) }));
     a.send(makeFrame({ version: 6, vlan: 7, source: [...ip6Of(1).slice(0, 5), 1, ...ip6Of(1).slice(6)] }));
-    a.send(makeFrame({ version: 6, vlan: 7, destination: [...ip6Of(2).slice(0, 9), 1, ...ip6Of(2).slice(10)] }));
+    a.send(
+      makeFrame({ version: 6, vlan: 7, destination: [...ip6Of(2).slice(0, 9), 1, ...ip6Of(2).slice(10)] }),
+    );
     expect(b.poll().map(({ filter }) => filter)).toEqual([f, l, l]);
   });
 
@@ -120,7 +124,12 @@ describe('filters', () => {
     expect(code(() => control.addFilter(99, local))).toBe('NO_SUCH_VI');
     control.addFilter(b.id, full);
     expect(code(() => control.addFilter(b.id, { kind: 'unmatchedUnicast' }))).toBe('FILTER_QUOTA');
-    expect(control.filters(b.id).map(({ spec }) => spec.kind).sort()).toEqual(['full', 'local']);
+    expect(
+      control
+        .filters(b.id)
+        .map(({ spec }) => spec.kind)
+        .sort(),
+    ).toEqual(['full', 'local']);
     control.removeFilter(id);
     expect(code(() => control.removeFilter(id))).toBe('NO_SUCH_FILTER');
     control.addFilter(b.id, { kind: 'unmatchedUnicast' });
@@ -136,7 +145,10 @@ describe('filters', () => {
       { kind: 'macVlan', mac: macOf(9), vlan: 4095 },
       { kind: 'mac', mac: macOf(9) },
     ];
-    const bytes = (spec: FilterSpec) => JSON.parse(JSON.stringify(spec, (_k, v: unknown) => (v instanceof Uint8Array ? [...v] : v))) as FilterSpec;
+    const bytes = (spec: FilterSpec) =>
+      JSON.parse(
+        JSON.stringify(spec, (_k, v: unknown) => (v instanceof Uint8Array ? [...v] : v)),
+      ) as FilterSpec;
     for (const spec of specs) {
       const id = b.control.addFilter(b.id, spec);
       expect(bytes(b.control.filters(b.id).find((f) => f.id === id)!.spec)).toEqual(spec);
@@ -159,7 +171,8 @@ describe('filters', () => {
         }
       }
       expect(ids.length).toBeGreaterThanOrEqual(64);
-      for (let i = 0; i < ids.length; i++) a.vi.transmitInit(a.place(makeFrame({ destinationPort: round * 1000 + i + 1 })), 54, i);
+      for (let i = 0; i < ids.length; i++)
+        a.vi.transmitInit(a.place(makeFrame({ destinationPort: round * 1000 + i + 1 })), 54, i);
       if (round === 0) expect(a.vi.transmitFill).toBe(64);
       a.vi.transmitPush();
       expect(b.poll().map(({ filter }) => filter)).toEqual(ids.slice(0, 64));

@@ -67,7 +67,10 @@ export function makeFrame(spec: FrameSpec = {}): Uint8Array {
   if (spec.checksum === 'zero') sum = 0;
   if (spec.checksum === 'pseudo') sum = pseudo;
   whole.set(be16(sum), checksumAt);
-  const ip = version === 4 ? ipv4Header(spec, source, destination, l4Bytes, tcp) : ipv6Header(spec, source, destination, l4Bytes, tcp);
+  const ip =
+    version === 4
+      ? ipv4Header(spec, source, destination, l4Bytes, tcp)
+      : ipv6Header(spec, source, destination, l4Bytes, tcp);
   return Uint8Array.from([
     ...(spec.to ?? macOf(2)),
     ...(spec.from ?? macOf(1)),
@@ -78,7 +81,13 @@ export function makeFrame(spec: FrameSpec = {}): Uint8Array {
   ]);
 }
 
-function ipv4Header(spec: FrameSpec, source: number[], destination: number[], l4Bytes: number, tcp: boolean): number[] {
+function ipv4Header(
+  spec: FrameSpec,
+  source: number[],
+  destination: number[],
+  l4Bytes: number,
+  tcp: boolean,
+): number[] {
   const header = [
     0x45,
     spec.tos ?? 0,
@@ -99,11 +108,24 @@ function ipv4Header(spec: FrameSpec, source: number[], destination: number[], l4
   return header;
 }
 
-function ipv6Header(spec: FrameSpec, source: number[], destination: number[], l4Bytes: number, tcp: boolean): number[] {
+function ipv6Header(
+  spec: FrameSpec,
+  source: number[],
+  destination: number[],
+  l4Bytes: number,
+  tcp: boolean,
+): number[] {
   const tos = spec.tos ?? 0;
   return [
-    0x60 | (tos >>> 4), (tos & 15) << 4, 0, 0,
-    ...be16(l4Bytes), tcp ? 6 : 17, spec.ttl ?? 64, ...source, ...destination,
+    0x60 | (tos >>> 4),
+    (tos & 15) << 4,
+    0,
+    0,
+    ...be16(l4Bytes),
+    tcp ? 6 : 17,
+    spec.ttl ?? 64,
+    ...source,
+    ...destination,
   ];
 }
 

@@ -8,7 +8,14 @@ import {
   type NicControl,
   type ViRequest,
 } from '../src/index.js';
-import { Nic, Wire, nicStateBytes, wireStateBytes, type NicConfig, type WireConfig } from '../src/model/index.js';
+import {
+  Nic,
+  Wire,
+  nicStateBytes,
+  wireStateBytes,
+  type NicConfig,
+  type WireConfig,
+} from '../src/model/index.js';
 import { PlainMemory } from './memory.js';
 
 export interface LabOptions {
@@ -53,7 +60,12 @@ export class Lab {
       Nic.create(
         this.memory,
         this.take(nicStateBytes(config)),
-        { concurrent: false, interrupt: (vector) => this.interrupts.push(vector), clock: () => this.now },
+        {
+          concurrent: false,
+          interrupt: (vector) => this.interrupts.push(vector),
+          clock: () => this.now,
+          timers: true,
+        },
         { ...config, macs: [[2, 0, 0, 0, 0, n]] },
       );
     this.nics = [make(1), make(2)];
@@ -175,7 +187,8 @@ export class TestVi {
 
   /** Posts buffers 0 to `count`. */
   post(count: number): void {
-    for (let i = 0; i < count; i++) this.vi.receiveInit(this.receiveBus + i * this.bufferBytes, this.bufferBytes, i);
+    for (let i = 0; i < count; i++)
+      this.vi.receiveInit(this.receiveBus + i * this.bufferBytes, this.bufferBytes, i);
     this.vi.receivePush();
   }
 
@@ -191,7 +204,8 @@ export class TestVi {
   send(bytes: Uint8Array, flags = 0, segmentBytes = 0): number {
     const id = this.nextId++;
     const bus = this.place(bytes);
-    if (!this.vi.transmitInit(bus, bytes.length, id, flags, segmentBytes)) throw new Error('no transmit space');
+    if (!this.vi.transmitInit(bus, bytes.length, id, flags, segmentBytes))
+      throw new Error('no transmit space');
     this.vi.transmitPush();
     return id;
   }
@@ -218,7 +232,8 @@ export class TestVi {
         }
         this.partial.push(...memory.bytes.subarray(at, at + bytes[i]!));
         this.partialBuffers++;
-        if (repost) this.vi.receiveInit(this.receiveBus + id[i]! * this.bufferBytes, this.bufferBytes, id[i]!);
+        if (repost)
+          this.vi.receiveInit(this.receiveBus + id[i]! * this.bufferBytes, this.bufferBytes, id[i]!);
         if ((flags[i]! & EventFlag.continues) === 0)
           frames.push({
             bytes: Uint8Array.from(this.partial),

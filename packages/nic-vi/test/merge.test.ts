@@ -1,4 +1,4 @@
-import { Checksum, Frame, FramePool, Segmentation, holdChain, releaseChain } from '@netaccel/core-hooks';
+import { Checksum, FramePool, Segmentation, holdChain, releaseChain, type Frame } from '@netaccel/core-hooks';
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import { MERGE_MAX_FRAGMENTS, ReceiveMerger, TransmitFlag } from '../src/index.js';
@@ -50,7 +50,11 @@ function bench(headroom = 2) {
   return { pool, merger, push, flush, out, flushes: () => flushes };
 }
 
-const base: FrameSpec = { payload: pattern(4000), flags: 0x10, options: [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2] };
+const base: FrameSpec = {
+  payload: pattern(4000),
+  flags: 0x10,
+  options: [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2],
+};
 
 describe.each([
   ['IPv4', 4 as const, 2],
@@ -81,7 +85,13 @@ describe.each([
     const frame = makeFrame({ ...spec, payload: pattern(100) });
     push(frame);
     expect(flush()).toEqual([
-      { bytes: frame, fragments: 1, checksum: Checksum.good, segmentation: Segmentation.none, segmentBytes: 0 },
+      {
+        bytes: frame,
+        fragments: 1,
+        checksum: Checksum.good,
+        segmentation: Segmentation.none,
+        segmentBytes: 0,
+      },
     ]);
   });
 
@@ -121,7 +131,13 @@ describe.each([
   it.each(breaks)('does not join over %s, and keeps order', (_what, change) => {
     const { push, flush } = bench(headroom);
     const first = makeFrame({ ...spec, payload: pattern(1000) });
-    const second = makeFrame({ ...spec, payload: pattern(1000), sequence: 1001, identification: 2, ...change });
+    const second = makeFrame({
+      ...spec,
+      payload: pattern(1000),
+      sequence: 1001,
+      identification: 2,
+      ...change,
+    });
     push(first);
     push(second);
     expect(flush().map(({ bytes }) => bytes)).toEqual([first, second]);
@@ -261,7 +277,14 @@ describe('merging, then cutting', () => {
     const next = new Map<number, { sequence: number; identification: number }>();
     for (const { port, length, flags, mss } of bursts) {
       const at = next.get(port) ?? { sequence: 0xffff_f000 + port, identification: 0xfff0 };
-      const spec: FrameSpec = { ...base, version, sourcePort: port, flags, payload: pattern(length, port), ...at };
+      const spec: FrameSpec = {
+        ...base,
+        version,
+        sourcePort: port,
+        flags,
+        payload: pattern(length, port),
+        ...at,
+      };
       const cut = cutNaively(spec, mss);
       sent.push(...cut);
       next.set(port, {
@@ -287,6 +310,7 @@ describe('merging, then cutting', () => {
     const portAt = version === 4 ? 35 : 55;
     const ofPort = (frames: Uint8Array[], port: number) => frames.filter((bytes) => bytes[portAt] === port);
     for (const port of [1, 2, 3]) expect(ofPort(got, port)).toEqual(ofPort(sent, port));
-    for (const { bytes } of merged) expect(naiveSum(bytes.subarray(14, 34)) === 0xffff || version === 6).toBe(true);
+    for (const { bytes } of merged)
+      expect(naiveSum(bytes.subarray(14, 34)) === 0xffff || version === 6).toBe(true);
   });
 });

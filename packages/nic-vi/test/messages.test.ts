@@ -85,8 +85,8 @@ describe('messages', () => {
 
   it('have the bytes of the table', () => {
     expect([...encodeHandover(handover)]).toEqual([
-      1, 0, 3, 0, 3, 0, 0, 0, 2, 0, 0, 0, 0xfb, 0xff, 0xff, 0xff, 0x34, 0x12, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0xdc,
-      0x05, 64, 0, 0x11, 0, 1, 0, 0x80, 1, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 7, 0, 0,
+      1, 0, 3, 0, 3, 0, 0, 0, 2, 0, 0, 0, 0xfb, 0xff, 0xff, 0xff, 0x34, 0x12, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0,
+      0xdc, 0x05, 64, 0, 0x11, 0, 1, 0, 0x80, 1, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 7, 0, 0,
     ]);
     expect([...encodeBuffersReply({ cookie: 1, count: 2, bus: 0x3000 })]).toEqual([
       1, 0, 2, 0, 1, 0, 0, 0, 0, 0x30, 0, 0, 0, 0, 0, 0,
@@ -102,10 +102,23 @@ describe('messages', () => {
     ['a capacity that is no power of two', () => decodeRings(encodeRings({ ...rings, eventCapacity: 1000 }))],
     ['a capacity beyond the limit', () => decodeRings(encodeRings({ ...rings, transmitCapacity: 4096 }))],
     ['no pages', () => decodeRings(encodeRings({ ...rings, eventRefs: new Uint32Array(0) }))],
-    ['too many pages of one ring', () => decodeRings(encodeRings({ ...rings, transmitRefs: new Uint32Array(9) }))],
-    ['no references', () => decodeBuffers(encodeBuffers({ cookie: 0, writable: false, refs: new Uint32Array(0) }))],
-    ['a count beyond the array', () => decodeBuffers(encodeBuffers({ cookie: 0, writable: false, refs: new Uint32Array(4) }).fill(25, 2, 3))],
-    ['a bus address within a page', () => decodeBuffersReply(encodeBuffersReply({ cookie: 0, count: 1, bus: 5 }))],
+    [
+      'too many pages of one ring',
+      () => decodeRings(encodeRings({ ...rings, transmitRefs: new Uint32Array(9) })),
+    ],
+    [
+      'no references',
+      () => decodeBuffers(encodeBuffers({ cookie: 0, writable: false, refs: new Uint32Array(0) })),
+    ],
+    [
+      'a count beyond the array',
+      () =>
+        decodeBuffers(encodeBuffers({ cookie: 0, writable: false, refs: new Uint32Array(4) }).fill(25, 2, 3)),
+    ],
+    [
+      'a bus address within a page',
+      () => decodeBuffersReply(encodeBuffersReply({ cookie: 0, count: 1, bus: 5 })),
+    ],
     ['a fence beyond the array', () => decodeFilter(encodeFilter(filter).fill(15, 3, 4))],
   ];
   it.each(wrong)('are refused with %s', (_what, act) => {
@@ -113,18 +126,23 @@ describe('messages', () => {
   });
 
   it('cannot be made of what does not fit', () => {
-    expect(() => encodeBuffers({ cookie: 0, writable: false, refs: new Uint32Array(25) })).toThrow(RangeError);
+    expect(() => encodeBuffers({ cookie: 0, writable: false, refs: new Uint32Array(25) })).toThrow(
+      RangeError,
+    );
     expect(() => encodeHandover({ ...handover, mtu: 70000 })).toThrow(RangeError);
   });
 
-  test.prop([fc.uint8Array({ maxLength: 130 })], { numRuns: 500 })('of any bytes give a bounded value or an error', (bytes) => {
-    if (bytes.length > 1) bytes.set([1, 0]);
-    for (const decode of [decodeHandover, decodeRings, decodeBuffers, decodeBuffersReply, decodeFilter]) {
-      try {
-        decode(bytes);
-      } catch (error) {
-        expect(error).toBeInstanceOf(MessageError);
+  test.prop([fc.uint8Array({ maxLength: 130 })], { numRuns: 500 })(
+    'of any bytes give a bounded value or an error',
+    (bytes) => {
+      if (bytes.length > 1) bytes.set([1, 0]);
+      for (const decode of [decodeHandover, decodeRings, decodeBuffers, decodeBuffersReply, decodeFilter]) {
+        try {
+          decode(bytes);
+        } catch (error) {
+          expect(error).toBeInstanceOf(MessageError);
+        }
       }
-    }
-  });
+    },
+  );
 });

@@ -57,7 +57,13 @@ describe('transmit checksum', () => {
       bus: a.place(frame.slice(cuts[i], end), 4096 * i + 7),
       length: end - cuts[i]!,
     }));
-    a.vi.transmitvInit(parts.map((p) => p.bus), parts.map((p) => p.length), parts.length, 1, TransmitFlag.checksum);
+    a.vi.transmitvInit(
+      parts.map((p) => p.bus),
+      parts.map((p) => p.length),
+      parts.length,
+      1,
+      TransmitFlag.checksum,
+    );
     a.vi.transmitPush();
     expect(b.poll()[0]!.bytes).toEqual(makeFrame(spec));
   });
@@ -116,30 +122,40 @@ describe('receive checksum', () => {
 });
 
 describe('segmentation', () => {
-  it.each([4, 6] as const)('of IPv%d is what an independent cutter makes, over scattered pages', (version) => {
-    const { a, b } = pair();
-    const spec: FrameSpec = {
-      version,
-      payload: pattern(30_001, version),
-      options: [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2],
-      flags: 0x99 | 0x40,
-      sequence: 0xffff_ff00,
-      identification: 0xfffa,
-      vlan: 12,
-    };
-    const large = makeFrame({ ...spec, checksum: 'pseudo' });
-    // In three fragments, the first of which ends within the headers.
-    const cuts = [0, 30, 9000, large.length];
-    const parts = [0, 1, 2].map((i) => ({
-      bus: a.place(large.slice(cuts[i], cuts[i + 1]), [20 * 4096, 0, 24 * 4096 + 100][i]),
-      length: cuts[i + 1]! - cuts[i]!,
-    }));
-    a.vi.transmitvInit(parts.map((p) => p.bus), parts.map((p) => p.length), 3, 5, TransmitFlag.segment, 1400);
-    a.vi.transmitPush();
-    const got = b.poll();
-    expect(got.map(({ bytes }) => bytes)).toEqual(cutNaively(spec, 1400));
-    for (const { flags } of got) expect(verdict(flags).good).toBe(true);
-  });
+  it.each([4, 6] as const)(
+    'of IPv%d is what an independent cutter makes, over scattered pages',
+    (version) => {
+      const { a, b } = pair();
+      const spec: FrameSpec = {
+        version,
+        payload: pattern(30_001, version),
+        options: [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2],
+        flags: 0x99 | 0x40,
+        sequence: 0xffff_ff00,
+        identification: 0xfffa,
+        vlan: 12,
+      };
+      const large = makeFrame({ ...spec, checksum: 'pseudo' });
+      // In three fragments, the first of which ends within the headers.
+      const cuts = [0, 30, 9000, large.length];
+      const parts = [0, 1, 2].map((i) => ({
+        bus: a.place(large.slice(cuts[i], cuts[i + 1]), [20 * 4096, 0, 24 * 4096 + 100][i]),
+        length: cuts[i + 1]! - cuts[i]!,
+      }));
+      a.vi.transmitvInit(
+        parts.map((p) => p.bus),
+        parts.map((p) => p.length),
+        3,
+        5,
+        TransmitFlag.segment,
+        1400,
+      );
+      a.vi.transmitPush();
+      const got = b.poll();
+      expect(got.map(({ bytes }) => bytes)).toEqual(cutNaively(spec, 1400));
+      for (const { flags } of got) expect(verdict(flags).good).toBe(true);
+    },
+  );
 
   test.prop(
     [
@@ -152,7 +168,13 @@ describe('segmentation', () => {
     { numRuns: 100 },
   )('agrees with the independent cutter', (length, mss, version, flags, sequence) => {
     const { a, b } = pair();
-    const spec: FrameSpec = { version, payload: pattern(length, mss), flags, sequence, identification: length };
+    const spec: FrameSpec = {
+      version,
+      payload: pattern(length, mss),
+      flags,
+      sequence,
+      identification: length,
+    };
     a.send(makeFrame({ ...spec, checksum: 'zero' }), TransmitFlag.segment, mss);
     const got: Uint8Array[] = [];
     for (let more = b.poll(); more.length > 0; more = b.poll()) got.push(...more.map(({ bytes }) => bytes));

@@ -227,9 +227,15 @@ describe('a hostile VI', () => {
       const first = a.rings.transmitRing >>> 2;
       for (let i = 0; i < 64 * 4; i++) words[first + i] = random();
       const before = a.counters()['txFrames']!;
-      a.registers.write32(Register.transmitProducer, (words[(a.registerPage + Register.transmitRestart) >>> 2]! + 64) >>> 0);
+      a.registers.write32(
+        Register.transmitProducer,
+        (words[(a.registerPage + Register.transmitRestart) >>> 2]! + 64) >>> 0,
+      );
       expect(a.counters()['txFrames']! - before).toBeLessThanOrEqual(64 * 1400);
-      a.registers.write32(Register.transmitRestart, words[(a.registerPage + Register.transmitProducer) >>> 2]!);
+      a.registers.write32(
+        Register.transmitRestart,
+        words[(a.registerPage + Register.transmitProducer) >>> 2]!,
+      );
     }
     expect(b.vi.badEvents).toBe(0);
   });
@@ -277,7 +283,10 @@ describe('a hostile VI', () => {
   it('stops at descriptors without length, at chains without end, at frames that are too long', () => {
     for (const [write, reason] of [
       [(a: ReturnType<Lab['vi']>) => a.vi.transmitInit(a.place(makeFrame()), 0, 1), TransmitError.descriptor],
-      [(a: ReturnType<Lab['vi']>) => a.vi.transmitInit(a.place(makeFrame()), 13, 1), TransmitError.descriptor],
+      [
+        (a: ReturnType<Lab['vi']>) => a.vi.transmitInit(a.place(makeFrame()), 13, 1),
+        TransmitError.descriptor,
+      ],
       [(a: ReturnType<Lab['vi']>) => a.vi.transmitInit(a.place(makeFrame()), 1519, 1), TransmitError.tooLong],
       [
         (a: ReturnType<Lab['vi']>) => {

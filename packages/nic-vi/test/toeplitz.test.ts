@@ -5,9 +5,7 @@ import { Lab } from './lab.js';
 
 // Published with Microsoft's RSS; reference, section 4.5.
 const v6 = (text: string) =>
-  text.split('::').length === 2
-    ? expand(text.split('::')[0]!, text.split('::')[1]!)
-    : expand(text, '');
+  text.split('::').length === 2 ? expand(text.split('::')[0]!, text.split('::')[1]!) : expand(text, '');
 function expand(head: string, tail: string): number[] {
   const words = (part: string) => (part === '' ? [] : part.split(':').map((w) => parseInt(w, 16)));
   const [a, b] = [words(head), words(tail)];
@@ -15,19 +13,43 @@ function expand(head: string, tail: string): number[] {
   return all.flatMap((w) => [w >>> 8, w & 255]);
 }
 const vectors = [
-  { source: [66, 9, 149, 187], port: 2794, destination: [161, 142, 100, 80], to: 1766, two: 0x323e8fc2, four: 0x51ccc178 },
-  { source: [199, 92, 111, 2], port: 14230, destination: [65, 69, 140, 83], to: 4739, two: 0xd718262a, four: 0xc626b0ea },
-  { source: v6('3ffe:2501:200:1fff::7'), port: 2794, destination: v6('3ffe:2501:200:3::1'), to: 1766, two: 0x2cc18cd5, four: 0x40207d3d },
+  {
+    source: [66, 9, 149, 187],
+    port: 2794,
+    destination: [161, 142, 100, 80],
+    to: 1766,
+    two: 0x323e8fc2,
+    four: 0x51ccc178,
+  },
+  {
+    source: [199, 92, 111, 2],
+    port: 14230,
+    destination: [65, 69, 140, 83],
+    to: 4739,
+    two: 0xd718262a,
+    four: 0xc626b0ea,
+  },
+  {
+    source: v6('3ffe:2501:200:1fff::7'),
+    port: 2794,
+    destination: v6('3ffe:2501:200:3::1'),
+    to: 1766,
+    two: 0x2cc18cd5,
+    four: 0x40207d3d,
+  },
 ];
 
 describe('Toeplitz', () => {
   const hash = new Toeplitz();
-  it.each(vectors)('hashes the published vector of port $port', ({ source, port, destination, to, two, four }) => {
-    const addresses = [...source, ...destination];
-    expect(hash.hash(Uint8Array.from(addresses), addresses.length)).toBe(two);
-    const ports = [port >>> 8, port & 255, to >>> 8, to & 255];
-    expect(hash.hash(Uint8Array.from([...addresses, ...ports]), addresses.length + 4)).toBe(four);
-  });
+  it.each(vectors)(
+    'hashes the published vector of port $port',
+    ({ source, port, destination, to, two, four }) => {
+      const addresses = [...source, ...destination];
+      expect(hash.hash(Uint8Array.from(addresses), addresses.length)).toBe(two);
+      const ports = [port >>> 8, port & 255, to >>> 8, to & 255];
+      expect(hash.hash(Uint8Array.from([...addresses, ...ports]), addresses.length + 4)).toBe(four);
+    },
+  );
 
   it('pads a short key with zeros and refuses a long one', () => {
     expect(new Toeplitz([0x6d]).hash(Uint8Array.of(0x80), 1)).toBe(0x6d000000);

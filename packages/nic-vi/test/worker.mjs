@@ -15,7 +15,8 @@ const memory = {
   clear: (at, length) => bytes.fill(0, at, at + length),
   sum: (at, length, initial) => {
     let sum = initial;
-    for (let i = 0; i < length; i += 2) sum += (bytes[at + i] << 8) | (i + 1 < length ? bytes[at + i + 1] : 0);
+    for (let i = 0; i < length; i += 2)
+      sum += (bytes[at + i] << 8) | (i + 1 < length ? bytes[at + i + 1] : 0);
     while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
     return sum;
   },
@@ -49,7 +50,8 @@ vi.receivePush();
 // Nobody sends before everybody can receive.
 const ready = flags / 4 + 512;
 if (Atomics.add(bells, ready, 1) + 1 === guests) Atomics.notify(bells, ready);
-for (let n = Atomics.load(bells, ready); n < guests; n = Atomics.load(bells, ready)) Atomics.wait(bells, ready, n);
+for (let n = Atomics.load(bells, ready); n < guests; n = Atomics.load(bells, ready))
+  Atomics.wait(bells, ready, n);
 
 const batch = new EventBatch(64);
 const ids = new Int32Array(64);
@@ -83,7 +85,8 @@ function take() {
       const number = memory.words[(at + NUMBER) / 4];
       if (number !== 0xffff_ffff) {
         if (number !== received) throw new Error(`guest ${me}: frame ${received} expected, ${number} seen`);
-        if (bytes[at + batch.bytes[i] - 1] !== (number & 255)) throw new Error(`guest ${me}: frame ${number} is torn`);
+        if (bytes[at + batch.bytes[i] - 1] !== (number & 255))
+          throw new Error(`guest ${me}: frame ${number} is torn`);
         received++;
       }
       acknowledged = Math.max(acknowledged, memory.words[(at + NUMBER) / 4 + 1]);

@@ -7,30 +7,7 @@ import { allocationCase, oneHostCase, wireCase } from './frames-cases.js';
 import { idleCase } from './idle-case.js';
 import { memifCase } from './memif-case.js';
 import { bridgeCase, tcpOneHostCase, tcpWireCase } from './tcp-cases.js';
-
-/** What a case found: figures by name, each with its unit in the name. */
-export type Figures = Readonly<Record<string, number>>;
-
-/** A case cannot run here. */
-export class CaseUnavailable extends Error {
-  /** @param message what is missing, and what to do. */
-  constructor(message: string) {
-    super(message);
-    this.name = 'CaseUnavailable';
-  }
-}
-
-/** A case. */
-export interface BenchCase {
-  readonly name: string;
-  /** What it measures, for people. */
-  readonly what: string;
-  /** Node's own options for its process. */
-  readonly node?: readonly string[];
-  /** Whether the process must be in a user namespace of its own. */
-  readonly namespaces?: true;
-  run(): Promise<Figures>;
-}
+import type { BenchCase } from './case.js';
 
 const SIZES = [64, 1514] as const;
 

@@ -1,6 +1,6 @@
 /** The two bare payload copies that a slow path cannot do without: what its cost is held against. */
 import { SharedMemory } from '@netaccel/xen/sim';
-import type { BenchCase } from './cases.js';
+import type { BenchCase } from './case.js';
 
 const PAGES = 4096;
 const PAGE = 4096;

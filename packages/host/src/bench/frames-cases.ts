@@ -3,7 +3,7 @@ import { getHeapStatistics } from 'node:v8';
 import { FramesLab } from '../demo/frames-lab.js';
 import { OneHostLab } from './one-host-lab.js';
 import type { Path } from '../demo/result.js';
-import type { BenchCase, Figures } from './cases.js';
+import type { BenchCase, Figures } from './case.js';
 
 const PLUGIN = '@netaccel/dummy-accel-backend';
 const WARM_UP = 300_000;

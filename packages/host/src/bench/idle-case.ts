@@ -1,6 +1,6 @@
 /** What a lab costs when nothing happens: a process's CPU time over some seconds. */
 import { WorkerLab } from '../machine/worker-lab.js';
-import type { BenchCase } from './cases.js';
+import type { BenchCase } from './case.js';
 
 const PAGES = 32 * 1024;
 const SETTLE_MS = 1500;

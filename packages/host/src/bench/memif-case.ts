@@ -4,8 +4,8 @@ import type { ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CaseUnavailable } from './cases.js';
-import type { BenchCase } from './cases.js';
+import { CaseUnavailable } from './case.js';
+import type { BenchCase } from './case.js';
 
 const SECONDS = 5;
 const START_MS = 3000;

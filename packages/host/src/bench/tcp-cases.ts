@@ -6,8 +6,8 @@ import { TcpTransfer } from '../demo/tcp-transfer.js';
 import type { Path } from '../demo/result.js';
 import { openNetworkNamespaces } from '../tap/index.js';
 import type { NetworkNamespace } from '../tap/index.js';
-import { CaseUnavailable } from './cases.js';
-import type { BenchCase, Figures } from './cases.js';
+import { CaseUnavailable } from './case.js';
+import type { BenchCase, Figures } from './case.js';
 
 const PEER = fileURLToPath(new URL('./tcp-peer.js', import.meta.url));
 const PLUGIN = '@netaccel/dummy-accel-backend';

@@ -42,6 +42,7 @@ export function registerExec(program: Command): void {
     )
     .action((target: string, command: string[], flags: Flags) =>
       runCommand(false, async () => {
+        if (command[0] === '--') command.shift(); // commander hands it through behind an argument
         const entrance = (await callLab(flags.lab, 'enter', { target })) as Entrance;
         return run(entrance, command.length > 0 ? command : [process.env['SHELL'] ?? 'sh']);
       }),

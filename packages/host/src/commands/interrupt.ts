@@ -4,15 +4,20 @@
  */
 import { ExitCode, note } from './output.js';
 
+/** A process group may get one Ctrl-C twice, from the terminal and from a parent that passes it on. */
+const SAME_KEY_MS = 300;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** The user's wish to end. */
 export class Interrupt {
   private readonly controller = new AbortController();
   private forced: () => void = () => undefined;
+  private askedAt = 0;
   private readonly onSignal = (): void => {
-    if (!this.controller.signal.aborted) this.controller.abort(new InterruptedError());
-    else this.forced();
+    if (!this.controller.signal.aborted) {
+      this.askedAt = performance.now();
+      this.controller.abort(new InterruptedError());
+    } else if (performance.now() - this.askedAt > SAME_KEY_MS) this.forced();
   };
 
   /** @param force what the second one does; by default the process ends at once. */

@@ -1,20 +1,15 @@
 /** The lab of the demo's TCP mode: four namespaces with TAPs, two hosts, a guest on each, one wire. */
 import { performance } from 'node:perf_hooks';
-import { WorkerLab } from '../machine/worker-lab.js';
-import type { WorkerHost } from '../machine/worker-lab.js';
-import { Kicker, loadLibc, openNetworkNamespaces } from '../tap/index.js';
-import type { NetworkNamespace, NetworkNamespaces } from '../tap/index.js';
-import type { DemoOptions } from './frames.js';
+import type { WorkerHost, WorkerLab } from '../machine/worker-lab.js';
+import type { NetworkNamespace } from '../tap/index.js';
 import type { Accelerated, Path } from './result.js';
+import { AGEING_MS, MTU, TapBase } from './tap-base.js';
+import type { TcpLabOptions } from './tap-base.js';
 
-const PAGES = 32 * 1024;
-const MTU = 1500;
 const HOSTS = [
   { name: 'alpha', guest: 'a', ownMac: '02:00:00:00:00:a0', guestMac: '02:00:00:00:00:0a', own: '10.77.0.1', ip: '10.77.0.11' },
   { name: 'beta', guest: 'b', ownMac: '02:00:00:00:00:b0', guestMac: '02:00:00:00:00:0b', own: '10.77.0.2', ip: '10.77.0.12' },
 ] as const;
-/** Room in the NIC for receive buffers and all transmit memory. */
-const LIMITS = { filters: 8, bufferPages: 2048, multicasts: 8 };
 /** How long a plugin has to be live, or gone. */
 const SETTLE_MS = 15_000;
 const LOOK_MS = 20;
@@ -50,77 +45,41 @@ export class TcpLab {
 
   private constructor(
     private readonly lab: WorkerLab,
-    private readonly namespaces: NetworkNamespaces,
-    private readonly byName: ReadonlyMap<string, NetworkNamespace>,
+    private readonly base: TapBase,
   ) {}
 
   /** Makes namespaces, TAPs and the lab. On failure nothing is left. */
-  static async start(options: DemoOptions): Promise<TcpLab> {
-    options.progress('making namespaces and TAPs');
-    const libc = await loadLibc();
-    const namespaces = await openNetworkNamespaces();
-    try {
-      const byName = new Map<string, NetworkNamespace>();
-      const tap = (name: string, macAddress: string, address: string) => {
-        const namespace = namespaces.add(name);
-        byName.set(name, namespace);
-        return namespace.openTap({ name: 'eth0', mtu: MTU, macAddress, addresses: [`${address}/24`] }).describe();
-      };
-      const kickers = new Map<number, Kicker>();
-      const lab = await WorkerLab.start(
+  static async start(options: TcpLabOptions): Promise<TcpLab> {
+    const base = await TapBase.open(options);
+    const lab = await base.start(
+      HOSTS.map((host) => ({
+        name: host.name,
+        nic: { ports: ['eth0', 'eth1'], config: { ports: 2, mtu: MTU } },
+        bridged: ['eth0'],
+        ageingMs: AGEING_MS,
+        tap: base.tap(host.name, host.ownMac, host.own),
+        guests: [base.guest(host.guest, host.guestMac, host.ip, 'eth0')],
+      })),
+      [
         {
-          pages: PAGES,
-          hosts: HOSTS.map((host) => ({
-            name: host.name,
-            nic: { ports: ['eth0', 'eth1'], config: { ports: 2, mtu: MTU } },
-            bridged: ['eth0'],
-            ageingMs: 300_000,
-            tap: tap(host.name, host.ownMac, host.own),
-            guests: [
-              {
-                name: host.guest,
-                vif: { mac: host.guestMac, mtu: MTU, accel: 'eth0', rate: null, limits: LIMITS },
-                queues: 1,
-                tap: tap(host.guest, host.guestMac, host.ip),
-              },
-            ],
-          })),
-          wires: [
-            {
-              ends: [
-                [0, 0],
-                [1, 0],
-              ],
-              settings: {},
-              mtu: MTU,
-            },
+          ends: [
+            [0, 0],
+            [1, 0],
           ],
-          merging: true,
-          pluginsFrom: options.pluginsFrom,
-          wake: (handle) => {
-            let kicker = kickers.get(handle);
-            if (kicker === undefined) kickers.set(handle, (kicker = new Kicker(libc, handle)));
-            kicker.kick();
-          },
-          log: (level, message) => {
-            if (level === 'warn' || level === 'error') process.stderr.write(`${message}\n`);
-          },
+          settings: {},
+          mtu: MTU,
         },
-        options.progress,
-      );
-      return new TcpLab(lab, namespaces, byName);
-    } catch (error) {
-      await namespaces.close();
-      throw error;
-    }
+      ],
+    );
+    return new TcpLab(lab, base);
   }
 
   /** Between whom a path's traffic goes. */
   ends(path: Path): { from: NetworkNamespace; to: NetworkNamespace; address: string } {
     const name = (i: 0 | 1): string => (path === 'native' ? HOSTS[i].name : HOSTS[i].guest);
     return {
-      from: this.byName.get(name(0))!,
-      to: this.byName.get(name(1))!,
+      from: this.base.namespace(name(0)),
+      to: this.base.namespace(name(1)),
       address: path === 'native' ? HOSTS[1].own : HOSTS[1].ip,
     };
   }
@@ -180,7 +139,7 @@ export class TcpLab {
   /** Takes everything down: workers first, for they have the descriptors. */
   async stop(): Promise<void> {
     await this.lab.stop();
-    await this.namespaces.close();
+    await this.base.close();
   }
 
   private hosts(): WorkerHost[] {
@@ -207,5 +166,44 @@ export class TcpLab {
       }
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
+  }
+}
+
+const ONE_HOST = [
+  { name: 'a', mac: '02:00:00:00:00:0a', ip: '10.77.0.11' },
+  { name: 'b', mac: '02:00:00:00:00:0b', ip: '10.77.0.12' },
+] as const;
+
+/** One host with two guests, for what the slow path alone can do. */
+export class TcpOneHostLab {
+  private constructor(
+    private readonly lab: WorkerLab,
+    private readonly base: TapBase,
+  ) {}
+
+  /** Makes it. On failure nothing is left. */
+  static async start(options: TcpLabOptions): Promise<TcpOneHostLab> {
+    const base = await TapBase.open(options);
+    const host = {
+      name: 'alpha',
+      nic: { ports: ['eth0'], config: { ports: 1, mtu: MTU } },
+      bridged: ['eth0'],
+      ageingMs: AGEING_MS,
+      tap: null,
+      guests: ONE_HOST.map(({ name, mac, ip }) => base.guest(name, mac, ip, null)),
+    };
+    return new TcpOneHostLab(await base.start([host], []), base);
+  }
+
+  /** Between whom traffic goes. */
+  ends(): { from: NetworkNamespace; to: NetworkNamespace; address: string } {
+    const [a, b] = ONE_HOST;
+    return { from: this.base.namespace(a.name), to: this.base.namespace(b.name), address: b.ip };
+  }
+
+  /** Takes everything down. */
+  async stop(): Promise<void> {
+    await this.lab.stop();
+    await this.base.close();
   }
 }

@@ -19,6 +19,7 @@ import { Guest } from './guest.js';
 import { attachHardware } from './hardware.js';
 import type { LabHardware } from './hardware.js';
 import { kicksBy } from './kicks.js';
+import { keepTime } from './time-keeper.js';
 import { microseconds } from './time.js';
 import type { Question, WorkerOrder } from './worker-protocol.js';
 
@@ -60,6 +61,7 @@ async function main(order: WorkerOrder): Promise<void> {
     concurrent: true,
   });
   machine.deviceResolver = (page) => hardware.handlerOf(page);
+  if (hardware.timed) keepTime(machine.loop, hardware, microseconds);
   const programs = order.role.kind === 'guest' ? guest(machine, order, device) : driver(machine, hardware, order, device);
   parentPort!.on('message', (question: Question) => {
     void answer(programs, question);
@@ -156,7 +158,6 @@ function driver(machine: JoinedMachine, hardware: LabHardware, order: WorkerOrde
   );
   port = tapPort(machine.memory, tap, own);
   if (port !== null) machine.loop.addPoller(() => port?.poll() ?? false);
-  if (hardware.timed) keepTime(machine, hardware);
   const watch = new BridgeWatch(machine.domain, programs.bridge, microseconds, (batch) => {
     parentPort!.postMessage({ kind: 'frames', batch });
   });
@@ -174,16 +175,6 @@ function driver(machine: JoinedMachine, hardware: LabHardware, order: WorkerOrde
       watch.watch(ports);
     },
   };
-}
-
-/** Lets frames arrive that a wire's rate or delay keeps back. */
-function keepTime(machine: JoinedMachine, hardware: LabHardware): void {
-  const IDLE_MS = 1;
-  const again = (): void => {
-    const next = hardware.advance(microseconds());
-    machine.loop.after(Math.min(IDLE_MS, Math.max(0, (next - microseconds()) / 1000)), again);
-  };
-  again();
 }
 
 function tapPort(memory: Memory, open: OpenTap | null, out: Transmitter): TapPort | null {

@@ -64,6 +64,8 @@ export class LabHardware {
   readonly nics: readonly Nic[];
   /** Wires, in the plan's order. */
   readonly wires: readonly Wire[];
+  /** Called after each doorbell of this thread: frames may be under way on a wire that keeps them for later. */
+  onDoorbell: () => void = () => undefined;
 
   /** @internal Use {@link createHardware} or {@link attachHardware}. */
   constructor(
@@ -99,12 +101,19 @@ export class LabHardware {
   /** Who handles writes to a page of registers, for the thread's machine; undefined when it is no device's. */
   handlerOf(page: Address): ((offset: number, value: number) => void) | undefined {
     const nic = this.nics.find((candidate) => candidate.hasRegisterPage(page));
-    return nic === undefined ? undefined : (offset) => nic.registerWritten(page + offset);
+    if (nic === undefined) return undefined;
+    return (offset) => {
+      nic.registerWritten(page + offset);
+      this.onDoorbell();
+    };
   }
 
   /** A register page of the domain that drives the NIC: a driver domain's own VI. */
   registers(nic: Nic, page: Address): Registers {
-    return new DirectRegisters(this.memory, nic, page);
+    return new DirectRegisters(this.memory, page, (address) => {
+      nic.registerWritten(address);
+      this.onDoorbell();
+    });
   }
 
   /** Whether some wire keeps frames for later, so that somebody must `advance`. */
@@ -156,8 +165,8 @@ class DirectRegisters implements Registers {
 
   constructor(
     memory: Memory,
-    private readonly nic: Nic,
     private readonly page: Address,
+    private readonly written: (address: Address) => void,
   ) {
     this.words = memory.words;
     this.first = page >>> 2;
@@ -165,7 +174,7 @@ class DirectRegisters implements Registers {
 
   write32(offset: number, value: number): void {
     Atomics.store(this.words, this.first + (offset >>> 2), value);
-    this.nic.registerWritten(this.page + offset);
+    this.written(this.page + offset);
   }
 
   read32(offset: number): number {

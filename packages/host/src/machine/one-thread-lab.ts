@@ -13,6 +13,8 @@ import type { LabHardware, NicRequest, WireRequest } from './hardware.js';
 import { createVif, introduceDomain } from './toolstack.js';
 import type { VifSpec } from './toolstack.js';
 
+/** Steps between two turns of the promises: a control message takes some turns, and frames do not wait for it. */
+const PUMP_STEPS = 128;
 /** Number of every host's driver domain. */
 const DRIVER_DOMAIN = 0;
 
@@ -91,7 +93,7 @@ export class OneThreadLab {
 
   private constructor(
     private readonly plan: OneThreadPlan,
-    private readonly machines: readonly SimMachine[],
+    machines: readonly SimMachine[],
   ) {
     this.lab = machines[0]!.lab;
     const first = machines[0]!.domain(DRIVER_DOMAIN)!;
@@ -142,7 +144,7 @@ export class OneThreadLab {
   async pump(done: () => boolean): Promise<void> {
     const { lab } = this;
     while (!done()) {
-      if (lab.pump(4096) === 0) {
+      if (lab.pump(PUMP_STEPS) === 0) {
         if (this.hardware.timed) this.hardware.advance(lab.clock.now() * 1000);
         await lab.advance(0.05);
       } else await lab.turn();

@@ -6,7 +6,8 @@
 import type { Address } from '@netaccel/core-hooks';
 import { Page } from '../bits.js';
 import { NicError } from '../control.js';
-import { BufferWord, NicWord, type NicPlan } from './state.js';
+import type { NicPlan } from './plan.js';
+import { BufferWord, NicWord } from './state.js';
 import type { Transit } from './transit.js';
 
 /** One NIC's buffer table. */

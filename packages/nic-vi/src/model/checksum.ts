@@ -2,6 +2,7 @@
  * TCP, UDP and IPv4 header checksums (RFC 1071) of frames in transit: verified on the way in, filled in on the
  * way out. Sums are 16 bits in network order, folded, not complemented, as `Memory.sum` has them.
  */
+/* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
 import { Net } from '../bits.js';
 import { network16, type FrameHeaders } from '../headers.js';
 import type { DeviceMemory } from './device-memory.js';
@@ -36,7 +37,9 @@ export function verifyChecksum(frame: Transit, device: DeviceMemory): number {
   if (h.payload === 0) return 0;
   if (h.version === 4) {
     const short = frame.count === 1 && h.l4 - h.l3 === 20 && (frame.address & 1) === 0;
-    const sum = short ? headerSum(device.halves, (frame.address + h.l3) >>> 1) : frame.sum(h.l3, h.l4 - h.l3, 0);
+    const sum = short
+      ? headerSum(device.halves, (frame.address + h.l3) >>> 1)
+      : frame.sum(h.l3, h.l4 - h.l3, 0);
     if (sum !== 0xffff) return -1;
   }
   if (h.protocol === Net.udp && frame.half(h.l4 + 6) === 0) return h.version === 4 ? 0 : -1;

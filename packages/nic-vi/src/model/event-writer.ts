@@ -29,6 +29,7 @@ export class EventWriter {
   constructor(
     private readonly device: DeviceMemory,
     private readonly interrupts: InterruptSink,
+    private readonly timers: boolean,
   ) {
     this.words = device.words;
     this.doubles = device.doubles;
@@ -102,7 +103,7 @@ export class EventWriter {
 
   private interrupt(vi: number, now: number): void {
     const { words, doubles, device } = this;
-    const moderation = words[this.registers + RegisterWord.moderation]! & 0xffff;
+    const moderation = this.timers ? words[this.registers + RegisterWord.moderation]! & 0xffff : 0;
     const due = (vi + ViWord.interruptDue) >>> 1;
     if (moderation === 0) raise(device, vi, this.interrupts);
     else if (doubles[due] === 0) doubles[due] = now + moderation;

@@ -2,9 +2,11 @@
  * The filters of one port: a hash table of bounded search in the NIC's state. Looked up for each received
  * frame, most specific kind first; changed by control. All under the port's lock.
  */
+/* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
 import { FILTER_KEY_WORDS, filterWhich } from '../filter.js';
 import { Ev } from '../bits.js';
 import type { FrameHeaders } from '../headers.js';
+import type { NicPlan } from './plan.js';
 import {
   FIRST_HASHED_SLOT,
   FilterState,
@@ -12,25 +14,28 @@ import {
   PortWord,
   UNMATCHED_MULTICAST_SLOT,
   UNMATCHED_UNICAST_SLOT,
-  type NicPlan,
 } from './state.js';
 
 /** Slots looked at for one key, as a NIC's search limit. */
 export const SEARCH_LIMIT = 16;
 
-/** The key's words and numbers (`filter.ts`), as the compiler can put them into the code. */
-enum Key {
+/* eslint-disable @typescript-eslint/no-duplicate-enum-values -- an enum here is a group of names, not a set of cases */
+/**
+ * A key's words (`FilterKey`, behind `FilterWord.key`) and numbers (`filter.ts`), as the compiler can put them
+ * into the code.
+ */
+export enum Key {
   full = 0,
   local = 1,
   macVlan = 2,
   mac = 3,
   anyVlan = 0x1fff,
-  which = FilterWord.key,
-  mac0 = FilterWord.key + 1,
-  mac1 = FilterWord.key + 2,
-  ports = FilterWord.key + 3,
-  destination = FilterWord.key + 4,
-  source = FilterWord.key + 8,
+  which = 2,
+  mac0 = 3,
+  mac1 = 4,
+  ports = 5,
+  destination = 6,
+  source = 10,
   searchLimit = 16,
 }
 /** Multipliers of the hash (xxHash's primes), and the halves of `mac1` and `ports` that are the destination's. */
@@ -73,12 +78,10 @@ export class FilterTable {
     let found = 0;
     if (h.payload !== 0) {
       if (words[counts + Key.full] !== 0) found = this.findFlow(h, Key.full);
-      if (found === 0 && words[counts + Key.local] !== 0)
-        found = this.findFlow(h, Key.local);
+      if (found === 0 && words[counts + Key.local] !== 0) found = this.findFlow(h, Key.local);
       if (found !== 0) return found;
     }
-    if (words[counts + Key.macVlan] !== 0)
-      found = this.findMac(h, filterWhich(Key.macVlan, 0, 0, h.vlan));
+    if (words[counts + Key.macVlan] !== 0) found = this.findMac(h, filterWhich(Key.macVlan, 0, 0, h.vlan));
     if (found === 0 && words[counts + Key.mac] !== 0)
       found = this.findMac(h, filterWhich(Key.mac, 0, 0, Key.anyVlan));
     if (found !== 0) return found;
@@ -95,7 +98,8 @@ export class FilterTable {
       const at = this.slot(hash + i);
       const state = words[at];
       if (state === FilterState.empty) return 0;
-      if (state === FilterState.used && words[at + FilterWord.hash] === hash && this.sameKey(at, key)) return at;
+      if (state === FilterState.used && words[at + FilterWord.hash] === hash && this.sameKey(at, key))
+        return at;
     }
     return 0;
   }
@@ -217,10 +221,7 @@ export class FilterTable {
       words[d + 1]! === h.destination1 &&
       words[d + 2]! === h.destination2 &&
       words[d + 3]! === h.destination3 &&
-      (!full ||
-        (words[s + 1]! === h.source1 &&
-          words[s + 2]! === h.source2 &&
-          words[s + 3]! === h.source3))
+      (!full || (words[s + 1]! === h.source1 && words[s + 2]! === h.source2 && words[s + 3]! === h.source3))
     );
   }
 

@@ -6,13 +6,13 @@ import type { FrameHeaders } from '../headers.js';
 
 /** One flow. */
 export class Flow {
-  ports = 0;
-  mac0 = 0;
-  mac1 = 0;
-  flags = 0;
-  vlan = 0;
-  destination0 = 0;
-  source0 = 0;
+  private ports = 0;
+  private mac0 = 0;
+  private mac1 = 0;
+  private flags = 0;
+  private vlan = 0;
+  private destination0 = 0;
+  private source0 = 0;
   private destination1 = 0;
   private destination2 = 0;
   private destination3 = 0;
@@ -37,8 +37,21 @@ export class Flow {
     this.source3 = h.source3;
   }
 
-  /** Whether the rest of the IPv6 addresses are a frame's. */
-  sameAddresses(h: FrameHeaders): boolean {
+  /** Whether a frame is of this flow. */
+  is(h: FrameHeaders): boolean {
+    return (
+      this.ports === h.ports &&
+      this.mac0 === h.mac0 &&
+      this.mac1 === h.mac1 &&
+      this.flags === h.flags &&
+      this.vlan === h.vlan &&
+      this.destination0 === h.destination0 &&
+      this.source0 === h.source0 &&
+      (h.version !== 6 || this.hasAddresses(h))
+    );
+  }
+
+  private hasAddresses(h: FrameHeaders): boolean {
     return (
       this.destination1 === h.destination1 &&
       this.destination2 === h.destination2 &&

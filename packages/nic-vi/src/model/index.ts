@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 export { Nic, type NicModelDescription, type NicOptions } from './nic.js';
-export { nicCounters, nicStateBytes, portCounters, viCounters, type NicConfig } from './state.js';
+export { nicStateBytes, type NicConfig } from './plan.js';
+export { nicCounters, portCounters, viCounters } from './state.js';
 export { Wire, type CaptureVisitor, type WireFaults, type WirePort, type WireSettings } from './wire.js';
 export { WireChecksums, wireCounters, wireStateBytes, type WireConfig } from './wire-state.js';

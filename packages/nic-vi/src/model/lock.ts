@@ -5,47 +5,71 @@
  * Order: control lock, then a VI's transmit lock, then one port's lock. No thread holds two port locks, so
  * a wire that crosses two NICs cannot deadlock.
  */
-const FREE = 0;
-const HELD = 1;
-const CONTENDED = 2;
+/* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
+enum Lock {
+  free = 0,
+  held = 1,
+  contended = 2,
+}
 const SPINS = 256;
-/** A waiter looks again after this long, whatever happened to the one who should have woken it. */
-const WAIT_MS = 2;
+/** A sleeper looks again after this long, whatever happened to the one who should have woken it. */
+const NAP_MS = 2;
 
-/** Locks over one memory; `concurrent: false` makes them free, for the machine of one thread. */
+/** How locks are taken. */
+export interface LockOptions {
+  /** False when this is the only thread: locks are not taken at all. */
+  readonly concurrent: boolean;
+  /** After how long a holder counts as dead. */
+  readonly patienceMs: number;
+  /** Called for each lock that was taken from the dead. */
+  readonly broken: () => void;
+}
+
+/** Locks over one memory. */
 export class Locks {
+  private readonly concurrent: boolean;
   private readonly canSleep: boolean;
 
   /**
    * @param words the device's words.
-   * @param concurrent whether other threads use the same state.
+   * @param options how.
    */
   constructor(
     private readonly words: Int32Array,
-    private readonly concurrent: boolean,
+    private readonly options: LockOptions,
   ) {
-    this.canSleep = concurrent && mayWait(words);
+    this.concurrent = options.concurrent;
+    this.canSleep = options.concurrent && mayWait(words);
   }
 
   /** Takes the lock at word `at`. */
   acquire(at: number): void {
     if (!this.concurrent) return;
-    if (Atomics.compareExchange(this.words, at, FREE, HELD) !== FREE) this.wait(at);
+    if (Atomics.compareExchange(this.words, at, Lock.free, Lock.held) !== Lock.free) this.wait(at);
   }
 
   /** Gives it back. */
   release(at: number): void {
     if (!this.concurrent) return;
-    if (Atomics.exchange(this.words, at, FREE) === CONTENDED) Atomics.notify(this.words, at, 1);
+    if (Atomics.exchange(this.words, at, Lock.free) === Lock.contended) Atomics.notify(this.words, at, 1);
   }
 
   private wait(at: number): void {
-    const words = this.words;
-    for (let i = 0; i < SPINS; i++) {
-      if (Atomics.load(words, at) === FREE && Atomics.compareExchange(words, at, FREE, HELD) === FREE) return;
-    }
-    while (Atomics.exchange(words, at, CONTENDED) !== FREE) {
-      if (this.canSleep) Atomics.wait(words, at, CONTENDED, WAIT_MS);
+    const { words } = this;
+    for (let i = 0; i < SPINS; i++)
+      if (
+        Atomics.load(words, at) === Lock.free &&
+        Atomics.compareExchange(words, at, Lock.free, Lock.held) === Lock.free
+      )
+        return;
+    let waited = 0;
+    while (Atomics.exchange(words, at, Lock.contended) !== Lock.free) {
+      if (!this.canSleep || Atomics.wait(words, at, Lock.contended, NAP_MS) !== 'timed-out') continue;
+      waited += NAP_MS;
+      if (waited < this.options.patienceMs) continue;
+      // A thread that was terminated in here never comes back. What it had not published is lost, and counted.
+      this.options.broken();
+      return;
     }
   }
 }
@@ -53,7 +77,7 @@ export class Locks {
 /** A browser's main thread may not wait, nor may anybody on memory that is not shared. */
 function mayWait(words: Int32Array): boolean {
   try {
-    // Index 0 never holds this value's complement of itself: the call returns at once or throws.
+    // A value that the word does not have: answers at once, or throws.
     Atomics.wait(words, 0, ~words[0]!, 0);
     return true;
   } catch {

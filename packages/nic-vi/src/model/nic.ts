@@ -12,21 +12,10 @@ import { DeviceMemory } from './device-memory.js';
 import { Locks } from './lock.js';
 import { PortControl } from './port-control.js';
 import { Receiver } from './receive.js';
+import { RegisterPages } from './register-pages.js';
 import { SetTable } from './sets.js';
-import {
-  NicCount,
-  NicWord,
-  PortWord,
-  ViCount,
-  ViState,
-  ViWord,
-  attachNicState,
-  initialiseNicState,
-  nicCounters,
-  portCounters,
-  type NicConfig,
-  type NicPlan,
-} from './state.js';
+import { attachNicState, initialiseNicState, type NicConfig, type NicPlan } from './plan.js';
+import { NicCount, NicWord, PortWord, ViCount, ViState, ViWord, nicCounters, portCounters } from './state.js';
 import { Transmitter } from './transmit.js';
 import type { WireEnd } from './wire-end.js';
 import type { Wire } from './wire.js';
@@ -40,6 +29,13 @@ export interface NicOptions {
   readonly interrupt: (vector: number) => void;
   /** False when this is the only thread: locks are not taken. True when left out. */
   readonly concurrent?: boolean;
+  /**
+   * True when the machine calls {@link Nic.advance} often enough for interrupts to be moderated; without it they
+   * are raised at once, whatever a VI asks for.
+   */
+  readonly timers?: boolean;
+  /** After how long the holder of a lock counts as dead (its thread was terminated); 2000 when left out. */
+  readonly lockPatienceMs?: number;
   /** The time in microseconds; left out, the time that `advance` was last told. */
   readonly clock?: () => number;
 }
@@ -56,7 +52,6 @@ export interface NicModelDescription {
     readonly counters: Counters;
   }[];
 }
-
 
 /** One port's parts, as this thread has them. */
 export interface PortParts {
@@ -78,6 +73,8 @@ export class Nic implements InterruptSink {
   readonly sets: SetTable;
   /** @internal */
   readonly device: DeviceMemory;
+  /** Whether interrupts can be delayed. @internal */
+  readonly timers: boolean;
   /** The time in microseconds. @internal */
   readonly clock: () => number;
   private readonly doubles: Float64Array;
@@ -86,8 +83,7 @@ export class Nic implements InterruptSink {
   private readonly wires: (Wire | null)[];
   private readonly owed: Int32Array;
   private owes = 0;
-  /** The VI that a register page was last found to be, by the low bits of the page's number. */
-  private readonly pageHints = new Uint16Array(64);
+  private readonly pages: RegisterPages;
 
   private constructor(
     readonly memory: Memory,
@@ -99,10 +95,16 @@ export class Nic implements InterruptSink {
     const { words, doubles } = this.device;
     this.words = words;
     this.doubles = doubles;
-    this.locks = new Locks(words, options.concurrent ?? true);
+    this.locks = new Locks(words, {
+      concurrent: options.concurrent ?? true,
+      patienceMs: options.lockPatienceMs ?? 2000,
+      broken: () => this.count(NicCount.brokenLocks),
+    });
     this.buffers = new BufferTable(words, plan);
     this.sets = new SetTable(words, plan);
+    this.pages = new RegisterPages(words, plan);
     this.owed = new Int32Array(plan.vis);
+    this.timers = options.timers ?? false;
     this.wires = Array.from({ length: plan.ports }, () => null);
     const told = (plan.base + NicWord.now) >>> 1;
     this.clock = options.clock ?? (() => doubles[told]!);
@@ -113,6 +115,7 @@ export class Nic implements InterruptSink {
       buffers: this.buffers,
       sets: this.sets,
       interrupts: this,
+      timers: this.timers,
       shared: options.concurrent ?? true,
       clock: this.clock,
     };
@@ -149,8 +152,11 @@ export class Nic implements InterruptSink {
     const offset = address & Page.offsetMask;
     const isDoorbell = offset === RegisterWord.transmitProducer * 4;
     if (!isDoorbell && offset !== RegisterWord.transmitRestart * 4) return true;
-    const vi = this.viOfPage((address - offset) | 0);
-    if (vi < 0) return false;
+    const vi = this.pages.find((address - offset) | 0);
+    if (vi < 0) {
+      this.countStale();
+      return false;
+    }
     if (isDoorbell) this.serve(vi);
     else {
       this.transmitterOf(vi).restart(vi);
@@ -161,7 +167,7 @@ export class Nic implements InterruptSink {
 
   /** Whether a live VI has this register page: whose writes to handle, for a machine that maps it. */
   hasRegisterPage(page: Address): boolean {
-    return this.findPage(page | 0) >= 0;
+    return this.pages.find(page | 0) >= 0;
   }
 
   /**
@@ -306,7 +312,8 @@ export class Nic implements InterruptSink {
   /** @internal */
   portParts(port: number): PortParts {
     const parts = this.ports[port];
-    if (parts === undefined) throw new RangeError(`port: 0 to ${this.ports.length - 1} expected, ${port} seen`);
+    if (parts === undefined)
+      throw new RangeError(`port: 0 to ${this.ports.length - 1} expected, ${port} seen`);
     return parts;
   }
 
@@ -346,7 +353,8 @@ export class Nic implements InterruptSink {
     for (let id = 0; id < this.plan.vis; id++) {
       const vi = this.viWord(id);
       const state = this.words[vi + ViWord.state];
-      if ((state === ViState.live || state === ViState.draining) && this.words[vi + ViWord.port] === port) visit(vi);
+      if ((state === ViState.live || state === ViState.draining) && this.words[vi + ViWord.port] === port)
+        visit(vi);
     }
   }
 
@@ -372,28 +380,6 @@ export class Nic implements InterruptSink {
 
   private transmitterOf(vi: number): Transmitter {
     return this.partsOf(vi).transmitter;
-  }
-
-  /** The VI with this register page; -1, counted, when there is none that is live. */
-  private viOfPage(page: number): number {
-    const { words, pageHints } = this;
-    const hint = (page >>> Page.shift) & 63;
-    const vi = this.viWord(pageHints[hint]!);
-    if (words[vi + ViWord.registerPage] === page && words[vi + ViWord.state] !== ViState.stale) return vi;
-    const found = this.findPage(page);
-    if (found < 0) this.countStale();
-    else pageHints[hint] = this.viId(found);
-    return found;
-  }
-
-  private findPage(page: number): number {
-    const { words } = this;
-    for (let id = 0; id < this.plan.vis; id++) {
-      const vi = this.viWord(id);
-      const state = words[vi + ViWord.state];
-      if ((state === ViState.live || state === ViState.draining) && words[vi + ViWord.registerPage] === page) return vi;
-    }
-    return -1;
   }
 
   private countStale(): void {

@@ -8,32 +8,22 @@ import {
   NicError,
   type Counters,
   type FilterId,
-  type FilterState as FilterInfo,
+  type FilterState,
   type NicCapabilities,
   type NicControl,
   type SetId,
   type ViId,
   type ViRequest,
 } from '../control.js';
-import {
-  FILTER_KEY_WORDS,
-  decodeFilterKey,
-  encodeFilterKey,
-  filterKinds,
-  type FilterSpec,
-} from '../filter.js';
+import type { FilterSpec } from '../filter.js';
 import { EventType, MAX_FRAGMENTS, MAX_TRANSMIT_BYTES, Register } from '../layouts.js';
-import { InsertRefusal, SEARCH_LIMIT } from './filter-table.js';
+import { FilterControl } from './filter-control.js';
 import type { Nic, PortParts } from './nic.js';
 import {
-  FilterState,
-  FilterWord,
   NicWord,
   PortWord,
   SET_SIZE,
   SET_TARGET,
-  UNMATCHED_MULTICAST_SLOT,
-  UNMATCHED_UNICAST_SLOT,
   ViCount,
   ViState,
   ViWord,
@@ -48,13 +38,14 @@ export class PortControl implements NicControl {
   readonly mac: Uint8Array;
   private readonly words: Int32Array;
   private readonly doubles: Float64Array;
-  private readonly key = new Int32Array(FILTER_KEY_WORDS);
+  private readonly flows: FilterControl;
 
   constructor(
     private readonly nic: Nic,
     readonly port: number,
   ) {
     const { memory } = nic;
+    this.flows = new FilterControl(nic, port);
     this.words = nic.device.words;
     this.doubles = nic.device.doubles;
     const at = (nic.portWord(port) + PortWord.mac) * 4;
@@ -83,7 +74,7 @@ export class PortControl implements NicControl {
       segmentation: 1,
       receiveChecksum: 1,
       antiSpoof: 1,
-      interruptModeration: 1,
+      interruptModeration: this.nic.timers ? 1 : 0,
       multicastReplication: 0,
       loopback: 0,
       timestamps: 0,
@@ -95,13 +86,22 @@ export class PortControl implements NicControl {
       const { nic, words } = this;
       for (let id = 0; id < nic.plan.vis; id++) {
         const state = words[nic.viWord(id)];
-        if (state !== ViState.free && state !== ViState.stale && words[nic.viWord(id) + ViWord.registerPage] === (request.registerPage | 0))
-          throw new NicError('BAD_REQUEST', `registerPage: a page of its own expected, VI ${id} has this one`);
+        if (
+          state !== ViState.free &&
+          state !== ViState.stale &&
+          words[nic.viWord(id) + ViWord.registerPage] === (request.registerPage | 0)
+        )
+          throw new NicError(
+            'BAD_REQUEST',
+            `registerPage: a page of its own expected, VI ${id} has this one`,
+          );
       }
       for (let id = 0; id < nic.plan.vis; id++) {
         const vi = nic.viWord(id);
         if (words[vi] !== ViState.free && words[vi] !== ViState.stale) continue;
-        writeVi(nic.memory, vi, this.port, request, this.linkUp, nic.generation);
+        this.quietly(vi, () => {
+          writeVi(nic.memory, vi, this.port, request, this.linkUp, nic.generation);
+        });
         return id;
       }
       throw new NicError('NO_VI', `a free VI expected, all ${nic.plan.vis} are in use; free one first`);
@@ -127,20 +127,16 @@ export class PortControl implements NicControl {
   freeVi(id: ViId): void {
     this.exclusively(() => {
       const vi = this.viOf(id);
-      const { words, nic, parts } = this;
-      parts.filters.each((at) => {
-        const target = words[at + FilterWord.target]!;
-        const gone =
-          target < SET_TARGET
-            ? target === id
-            : nic.sets.members(this.port, target & ~SET_TARGET).includes(id);
-        if (gone) this.dropFilter(at);
-      });
+      const { words, nic } = this;
+      this.flows.drop((target) =>
+        target < SET_TARGET ? target === id : nic.sets.members(this.port, target & ~SET_TARGET).includes(id),
+      );
       for (let set = 0; set < nic.plan.sets; set++)
         if (nic.sets.members(this.port, set).includes(id)) nic.sets.free(set);
       this.quietly(vi, () => {
         const registers = words[vi + ViWord.registerPage]! >>> 2;
-        const left = (words[registers + (Register.transmitProducer >>> 2)]! - words[vi + ViWord.txConsumed]!) | 0;
+        const left =
+          (words[registers + (Register.transmitProducer >>> 2)]! - words[vi + ViWord.txConsumed]!) | 0;
         if (left > 0 && left <= words[vi + ViWord.txMask]! + 1) this.countVi(vi, ViCount.txDropped, left);
         nic.buffers.unregisterAll(id);
         Atomics.store(words, registers + (Register.live >>> 2), 0);
@@ -172,65 +168,40 @@ export class PortControl implements NicControl {
   unregisterBuffers(id: ViId, bus: number, count: number): void {
     this.exclusively(() => {
       const vi = this.viOf(id);
-      let done = false;
-      this.quietly(vi, () => (done = this.nic.buffers.unregister(id, bus, count)));
-      if (!done)
+      if (!this.quietly(vi, () => this.nic.buffers.unregister(id, bus, count)))
         throw new NicError('NO_SUCH_BUFFER', `${count} pages of VI ${id} expected at bus address ${bus}`);
       this.words[vi + ViWord.buffers]! -= count;
     });
   }
 
   addFilter(id: ViId, spec: FilterSpec): FilterId {
-    return this.exclusively(() => {
-      this.viOf(id);
-      return this.insertFilter(id, id, spec);
-    });
+    return this.exclusively(() => this.flows.add(id, this.viOf(id), id, spec));
   }
 
   addSetFilter(set: SetId, spec: FilterSpec): FilterId {
     return this.exclusively(() => {
       const [first] = this.nic.sets.members(this.port, set);
-      if (first === undefined) throw new NicError('NO_SET', `a set of port ${this.port} expected, ${set} seen`);
-      return this.insertFilter(first, set | SET_TARGET, spec);
+      if (first === undefined) throw this.noSet(set);
+      return this.flows.add(first, this.viOf(first), set | SET_TARGET, spec);
     });
   }
 
   retargetFilter(filter: FilterId, id: ViId): void {
     this.exclusively(() => {
-      const to = this.viOf(id);
-      const at = this.filterOf(filter);
-      const { words } = this;
-      const from = this.nic.viWord(words[at + FilterWord.vi]!);
-      if (from !== to) this.checkFilterQuota(id, to);
-      this.parts.receiver.enter();
-      words[at + FilterWord.target] = id;
-      words[at + FilterWord.vi] = id;
-      this.parts.receiver.leave();
-      words[from + ViWord.filters]!--;
-      words[to + ViWord.filters]!++;
+      this.flows.retarget(filter, id, this.viOf(id));
     });
   }
 
   removeFilter(filter: FilterId): void {
-    this.exclusively(() => this.dropFilter(this.filterOf(filter)));
+    this.exclusively(() => {
+      this.flows.remove(filter);
+    });
   }
 
-  filters(id: ViId): FilterInfo[] {
+  filters(id: ViId): FilterState[] {
     return this.exclusively(() => {
       this.viOf(id);
-      const { words, doubles } = this;
-      const found: FilterInfo[] = [];
-      this.parts.filters.each((at) => {
-        if (words[at + FilterWord.vi] !== id) return;
-        const key = words.slice(at + FilterWord.key, at + FilterWord.key + FILTER_KEY_WORDS);
-        found.push({
-          id: words[at + FilterWord.id]!,
-          spec: decodeFilterKey(words[at + FilterWord.kind]!, key),
-          hits: doubles[(at + FilterWord.hits) >>> 1]!,
-          lastHitUs: doubles[(at + FilterWord.lastHit) >>> 1]!,
-        });
-      });
-      return found;
+      return this.flows.list(id);
     });
   }
 
@@ -245,11 +216,8 @@ export class PortControl implements NicControl {
 
   freeSet(set: SetId): void {
     this.exclusively(() => {
-      if (this.nic.sets.members(this.port, set).length === 0)
-        throw new NicError('NO_SET', `a set of port ${this.port} expected, ${set} seen`);
-      this.parts.filters.each((at) => {
-        if (this.words[at + FilterWord.target] === (set | SET_TARGET)) this.dropFilter(at);
-      });
+      if (this.nic.sets.members(this.port, set).length === 0) throw this.noSet(set);
+      this.flows.drop((target) => target === (set | SET_TARGET));
       this.nic.sets.free(set);
     });
   }
@@ -294,70 +262,8 @@ export class PortControl implements NicControl {
     return this.nic.portParts(this.port);
   }
 
-  private insertFilter(id: ViId, target: number, spec: FilterSpec): FilterId {
-    const { words, doubles, nic } = this;
-    const { filters, receiver } = this.parts;
-    const vi = nic.viWord(id);
-    this.checkFilterQuota(id, vi);
-    let at = 0;
-    receiver.enter();
-    if (spec.kind === 'unmatchedMulticast' || spec.kind === 'unmatchedUnicast') {
-      const slot = spec.kind === 'unmatchedMulticast' ? UNMATCHED_MULTICAST_SLOT : UNMATCHED_UNICAST_SLOT;
-      at = filters.base + slot * FilterWord.size;
-      if (words[at] === FilterState.used) at = InsertRefusal.exists;
-      else words[at + FilterWord.kind] = filterKinds.indexOf(spec.kind);
-    } else at = this.insertKey(spec);
-    let filterId = 0;
-    if (at > 0) {
-      words[at + FilterWord.target] = target;
-      words[at + FilterWord.vi] = id;
-      doubles[(at + FilterWord.hits) >>> 1] = 0;
-      doubles[(at + FilterWord.lastHit) >>> 1] = doubles[(nic.plan.base + NicWord.now) >>> 1]!;
-      filterId = filters.giveId(at);
-      words[at] = FilterState.used;
-      words[vi + ViWord.filters]!++;
-    }
-    receiver.leave();
-    if (filterId !== 0) return filterId;
-    if (at === InsertRefusal.exists)
-      throw new NicError('FILTER_EXISTS', `a key of its own expected, port ${this.port} has this one; remove it first`);
-    throw new NicError(
-      'NO_FILTER_SPACE',
-      `a free slot expected within ${SEARCH_LIMIT} of the key's hash, none seen; remove a filter that is not hit`,
-    );
-  }
-
-  /** Under the port's lock; a bad specification is found before anything changed. */
-  private insertKey(spec: Parameters<typeof encodeFilterKey>[0]): number {
-    let kind: number;
-    try {
-      kind = encodeFilterKey(spec, this.key);
-    } catch (error) {
-      this.parts.receiver.leave();
-      throw error;
-    }
-    return this.parts.filters.insert(this.key, kind);
-  }
-
-  private checkFilterQuota(id: ViId, vi: number): void {
-    const quota = this.words[vi + ViWord.filterQuota]!;
-    if (this.words[vi + ViWord.filters]! >= quota)
-      throw new NicError('FILTER_QUOTA', `at most ${quota} filters of VI ${id} expected; remove one first`);
-  }
-
-  private dropFilter(at: number): void {
-    const { receiver, filters } = this.parts;
-    const vi = this.nic.viWord(this.words[at + FilterWord.vi]!);
-    receiver.enter();
-    filters.remove(at);
-    receiver.leave();
-    this.words[vi + ViWord.filters]!--;
-  }
-
-  private filterOf(id: FilterId): number {
-    const at = this.parts.filters.byId(id);
-    if (at === 0) throw new NicError('NO_SUCH_FILTER', `a filter of port ${this.port} expected, ${id} seen`);
-    return at;
+  private noSet(set: SetId): NicError {
+    return new NicError('NO_SET', `a set of port ${this.port} expected, ${set} seen`);
   }
 
   private viOf(id: ViId): number {
@@ -381,14 +287,17 @@ export class PortControl implements NicControl {
   }
 
   /** Runs `act` while neither engine touches the VI. */
-  private quietly(vi: number, act: () => void): void {
+  private quietly<T>(vi: number, act: () => T): T {
     const { locks } = this.nic;
     const { receiver } = this.parts;
     locks.acquire(vi + ViWord.txLock);
     receiver.enter();
-    act();
-    receiver.leave();
-    locks.release(vi + ViWord.txLock);
+    try {
+      return act();
+    } finally {
+      receiver.leave();
+      locks.release(vi + ViWord.txLock);
+    }
   }
 
   private countVi(vi: number, counter: number, by: number): void {
@@ -396,9 +305,7 @@ export class PortControl implements NicControl {
   }
 
   private counters(names: object, first: number): Counters {
-    return Object.fromEntries(
-      Object.keys(names).map((name, i) => [name, this.doubles[(first >>> 1) + i]!]),
-    );
+    return Object.fromEntries(Object.keys(names).map((name, i) => [name, this.doubles[(first >>> 1) + i]!]));
   }
 }
 

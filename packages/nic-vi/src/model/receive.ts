@@ -5,6 +5,7 @@
  * `enter`, `deliver` for each frame of a batch, `leave`. Between frames for the same VI the VI's indices are kept
  * here, and written back when the VI changes and at the end: a *run*.
  */
+/* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
 import { Ev, Limit, Net, Page, RegisterWord, Rx } from '../bits.js';
 import { DiscardReason } from '../layouts.js';
 import type { FrameHeaders } from '../headers.js';
@@ -16,6 +17,7 @@ import type { FilterTable } from './filter-table.js';
 import { Flow } from './flow.js';
 import type { Locks } from './lock.js';
 import type { SetTable } from './sets.js';
+import type { NicPlan } from './plan.js';
 import {
   BufferWord,
   FilterWord,
@@ -26,7 +28,6 @@ import {
   ViCount,
   ViState,
   ViWord,
-  type NicPlan,
 } from './state.js';
 import { Transit, TransitChecksum } from './transit.js';
 
@@ -41,6 +42,8 @@ export interface ReceiveParts {
   readonly buffers: BufferTable;
   readonly sets: SetTable;
   readonly interrupts: InterruptSink;
+  /** Whether interrupts can be delayed. */
+  readonly timers: boolean;
   /** The time in microseconds. */
   readonly clock: () => number;
 }
@@ -93,7 +96,7 @@ export class Receiver {
     this.table = plan.bufferBase;
     this.tableEntries = plan.bufferPages;
     this.maxFrameBytes = words[plan.base + NicWord.maxFrameBytes]!;
-    this.events = new EventWriter(device, parts.interrupts);
+    this.events = new EventWriter(device, parts.interrupts, parts.timers);
     this.target = new Transit(device.memory);
   }
 
@@ -134,7 +137,7 @@ export class Receiver {
       this.count(PortCount.rxTooShort, 1);
       return;
     }
-    if (this.filter === 0 || (!frame.sameFlow && !this.isLastFlow(h))) this.steer(h);
+    if (this.filter === 0 || (!frame.sameFlow && !this.flow.is(h))) this.steer(h);
     const owner = this.owner;
     if (owner === 0) {
       this.count(this.filter === 0 ? PortCount.rxUnmatched : PortCount.rxNoVi, 1);
@@ -155,7 +158,11 @@ export class Receiver {
     const bus = words[at]!;
     const offset = bus & Page.offsetMask;
     const entry = bus >>> Page.shift;
-    if ((words[at + 1]! & Rx.lengthMask) < total || offset + total > Page.bytes || entry >= this.tableEntries) {
+    if (
+      (words[at + 1]! & Rx.lengthMask) < total ||
+      offset + total > Page.bytes ||
+      entry >= this.tableEntries
+    ) {
       this.fillMany(frame);
       return;
     }
@@ -185,21 +192,6 @@ export class Receiver {
     return frame.parsed;
   }
 
-  /** Whether a frame's headers are those that the last filter was found by. */
-  private isLastFlow(h: FrameHeaders): boolean {
-    const last = this.flow;
-    return (
-      h.ports === last.ports &&
-      h.mac0 === last.mac0 &&
-      h.mac1 === last.mac1 &&
-      h.flags === last.flags &&
-      h.vlan === last.vlan &&
-      h.destination0 === last.destination0 &&
-      h.source0 === last.source0 &&
-      (h.version !== 6 || last.sameAddresses(h))
-    );
-  }
-
   /** Finds the frame's filter, and opens a run for its VI. */
   private steer(h: FrameHeaders): void {
     this.flow.set(h);
@@ -225,7 +217,10 @@ export class Receiver {
     let buffers = 0;
     target.reset();
     for (; room < frame.total; buffers++) {
-      if (buffers === Limit.fragments || (buffers >= ((this.limit - this.consumed) | 0) && !this.look(buffers))) {
+      if (
+        buffers === Limit.fragments ||
+        (buffers >= ((this.limit - this.consumed) | 0) && !this.look(buffers))
+      ) {
         this.countVi(ViCount.rxNoDescriptor, 1);
         return;
       }

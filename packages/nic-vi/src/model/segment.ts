@@ -5,6 +5,7 @@
  * Sequence number and IPv4 identification count up; FIN and PSH are on the last segment only, CWR on the first only;
  * lengths and checksums are each segment's own.
  */
+/* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
 import type { Address, Memory } from '@netaccel/core-hooks';
 import { Ev, Limit, Net } from '../bits.js';
 import { TcpFlag, network16 } from '../headers.js';

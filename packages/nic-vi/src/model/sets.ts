@@ -4,7 +4,8 @@
  */
 import { unpair, type FrameHeaders } from '../headers.js';
 import { TOEPLITZ_INPUT_BYTES, TOEPLITZ_KEY_BYTES, Toeplitz, defaultToeplitzKey } from '../toeplitz.js';
-import { SET_SIZE, SetWord, type NicPlan } from './state.js';
+import type { NicPlan } from './plan.js';
+import { SET_SIZE, SetWord } from './state.js';
 
 /** One NIC's sets. */
 export class SetTable {
@@ -34,7 +35,7 @@ export class SetTable {
   /** The Toeplitz hash of a frame's addresses, and ports when it has some; 0 when it is not IP. */
   hash(set: number, h: FrameHeaders): number {
     const { input } = this;
-    let at = 0;
+    let at: number;
     if (h.version === 4) {
       unpair(h.source0, input, 0);
       unpair(h.destination0, input, 4);
@@ -68,7 +69,10 @@ export class SetTable {
       const at = this.at(set);
       if (words[at + SetWord.count] !== 0) continue;
       for (let i = 0; i < TOEPLITZ_KEY_BYTES / 4; i++)
-        words[at + SetWord.key + i] = [0, 1, 2, 3].reduce((word, b) => (word << 8) | (key[i * 4 + b] ?? 0), 0);
+        words[at + SetWord.key + i] = [0, 1, 2, 3].reduce(
+          (word, b) => (word << 8) | (key[i * 4 + b] ?? 0),
+          0,
+        );
       vis.forEach((vi, i) => (words[at + SetWord.vis + i] = vi));
       words[at + SetWord.port] = port;
       words[at + SetWord.sequence]!++;
@@ -83,7 +87,10 @@ export class SetTable {
     if (!Number.isInteger(set) || set < 0 || set >= this.count) return [];
     const at = this.at(set);
     if (this.words[at + SetWord.port] !== port) return [];
-    return Array.from({ length: this.words[at + SetWord.count]! }, (_, i) => this.words[at + SetWord.vis + i]!);
+    return Array.from(
+      { length: this.words[at + SetWord.count]! },
+      (_, i) => this.words[at + SetWord.vis + i]!,
+    );
   }
 
   /** Gives a set back. */
@@ -107,7 +114,8 @@ export class SetTable {
     if (hash === undefined || this.sequences[set] !== sequence) {
       const key = new Uint8Array(TOEPLITZ_KEY_BYTES);
       const view = new DataView(key.buffer);
-      for (let i = 0; i < TOEPLITZ_KEY_BYTES / 4; i++) view.setUint32(i * 4, this.words[at + SetWord.key + i]!);
+      for (let i = 0; i < TOEPLITZ_KEY_BYTES / 4; i++)
+        view.setUint32(i * 4, this.words[at + SetWord.key + i]!);
       hash = new Toeplitz(key);
       this.hashes[set] = hash;
       this.sequences[set] = sequence;

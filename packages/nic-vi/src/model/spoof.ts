@@ -16,9 +16,7 @@ export function isSpoofed(words: Int32Array, vi: number, h: FrameHeaders): boole
       words[at] === h.version &&
       words[at + 1] === h.source0 &&
       (h.version === 4 ||
-        (words[at + 2] === h.source1 &&
-          words[at + 3] === h.source2 &&
-          words[at + 4] === h.source3))
+        (words[at + 2] === h.source1 && words[at + 3] === h.source2 && words[at + 4] === h.source3))
     )
       return false;
   }

@@ -3,6 +3,7 @@
  * still to be written into the copy that arrives. One is made for each engine and used again for each frame; it
  * owns no memory. Addresses are signed words here, as everywhere in the device.
  */
+/* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
 import type { Memory } from '@netaccel/core-hooks';
 import { FrameHeaders, network16, pair } from '../headers.js';
 import { Limit } from '../bits.js';
@@ -33,8 +34,8 @@ export class Transit {
   readonly headers: FrameHeaders;
   /** Whether {@link headers} is of this frame. */
   parsed = false;
-  /** What is known of the checksum. */
-  checksum: TransitChecksum = TransitChecksum.unknown;
+  /** What is known of the checksum: a {@link TransitChecksum}. */
+  checksum: number = TransitChecksum.unknown;
   /** Offset of two bytes that are to be replaced in the copy; 0 for none. */
   patchAt = 0;
   /** The two bytes, as a number. */

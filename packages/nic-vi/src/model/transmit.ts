@@ -6,6 +6,7 @@
  * What a guest wrote is fetched once and judged as fetched. A descriptor that is wrong stops the VI's queue with an
  * error event; a frame that may not leave is counted, dropped and completed.
  */
+/* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
 import { Ev, Limit, Net, Page, RegisterWord, Tx } from '../bits.js';
 import { TransmitError } from '../layouts.js';
 import type { BufferTable } from './buffer-table.js';
@@ -15,16 +16,8 @@ import type { Locks } from './lock.js';
 import type { Receiver } from './receive.js';
 import { Segmenter } from './segment.js';
 import { isSpoofed } from './spoof.js';
-import {
-  BufferWord,
-  NicWord,
-  PortCount,
-  PortWord,
-  ViCount,
-  ViState,
-  ViWord,
-  type NicPlan,
-} from './state.js';
+import type { NicPlan } from './plan.js';
+import { BufferWord, NicWord, PortCount, PortWord, ViCount, ViState, ViWord } from './state.js';
 import { Transit, TransitChecksum } from './transit.js';
 import type { WireEnd } from './wire-end.js';
 
@@ -101,7 +94,10 @@ export class Transmitter {
     if (words[vi + ViWord.txHalted] === 0) return;
     const { locks } = this.parts;
     locks.acquire(vi + ViWord.txLock);
-    const index = Atomics.load(words, (words[vi + ViWord.registerPage]! >>> 2) + RegisterWord.transmitRestart);
+    const index = Atomics.load(
+      words,
+      (words[vi + ViWord.registerPage]! >>> 2) + RegisterWord.transmitRestart,
+    );
     const skipped = (index - words[vi + ViWord.txConsumed]!) | 0;
     if (skipped < 0 || skipped > words[vi + ViWord.txMask]! + 1) this.countVi(vi, ViCount.badDoorbells, 1);
     else if (skipped > 0) {

@@ -12,7 +12,7 @@ import { MAX_SPOOF_ADDRESSES, SPOOF_ADDRESS_WORDS, ViState, ViWord } from './sta
 export const NO_LIMIT = 0x7fff_ffff;
 
 /**
- * Writes a VI.
+ * Writes a VI, whose transmit lock is held.
  * @throws NicError `BAD_REQUEST`; nothing was written.
  */
 export function writeVi(
@@ -40,7 +40,9 @@ export function writeVi(
     ring(memory, 'event', request.eventCapacity, request.eventPages, event.size),
   ] as const;
 
-  words.fill(0, vi, vi + ViWord.size);
+  // All but the lock, which is held.
+  words.fill(0, vi, vi + ViWord.txLock);
+  words.fill(0, vi + ViWord.txLock + 1, vi + ViWord.size);
   words[vi + ViWord.port] = port;
   words[vi + ViWord.owner] = request.owner;
   words[vi + ViWord.registerPage] = page;
@@ -89,7 +91,12 @@ function ring(
   bytes: number,
 ): number[] {
   const limit = RING_LIMITS[what];
-  if (!Number.isInteger(capacity) || capacity < 2 || capacity > limit.slots || (capacity & (capacity - 1)) !== 0)
+  if (
+    !Number.isInteger(capacity) ||
+    capacity < 2 ||
+    capacity > limit.slots ||
+    (capacity & (capacity - 1)) !== 0
+  )
     throw bad(`${what}Capacity`, `a power of two from 2 to ${limit.slots}`, capacity);
   const needed = Math.ceil((capacity * bytes) / PAGE_BYTES);
   if (pages.length < needed || pages.length > limit.pages)
@@ -104,7 +111,8 @@ function pageOf(memory: Memory, what: string, address: Address): Address {
 }
 
 function inRange(what: string, value: number, least: number, most: number): void {
-  if (!Number.isInteger(value) || value < least || value > most) throw bad(what, `${least} to ${most}`, value);
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw bad(what, `${least} to ${most}`, value);
 }
 
 function bad(what: string, expected: string, seen: number): NicError {

@@ -3,10 +3,11 @@
  * transparent: a frame goes on into the peer's receive side in the same call, and is copied once. Else it is
  * copied into a slot with the time it is due, and `drain` delivers it.
  */
+/* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
 import { Net } from '../bits.js';
 import type { DeviceMemory } from './device-memory.js';
 import type { Receiver } from './receive.js';
-import { Transit, type TransitChecksum } from './transit.js';
+import { Transit } from './transit.js';
 import { DirectionWord, SlotWord, WireChecksums, WireCount, type WirePlan } from './wire-state.js';
 
 /** Bytes that a frame takes on the line besides its own: preamble, check sequence, gap (IEEE 802.3). */
@@ -59,7 +60,8 @@ export class WireEnd {
     this.receiver.enter();
     const { words, at } = this;
     this.transparent =
-      words[at + DirectionWord.slow] === 0 && words[at + DirectionWord.head] === words[at + DirectionWord.tail];
+      words[at + DirectionWord.slow] === 0 &&
+      words[at + DirectionWord.head] === words[at + DirectionWord.tail];
     if (!this.transparent) this.now = this.clock();
   }
 
@@ -131,7 +133,8 @@ export class WireEnd {
     const fill = (words[at + DirectionWord.tail]! - words[at + DirectionWord.head]!) >>> 0;
     if (fill + 1 >= plan.slots) {
       this.drain();
-      if (((words[at + DirectionWord.tail]! - words[at + DirectionWord.head]!) >>> 0) + 1 >= plan.slots) return false;
+      if (((words[at + DirectionWord.tail]! - words[at + DirectionWord.head]!) >>> 0) + 1 >= plan.slots)
+        return false;
     }
     this.entered++;
     if (words[at + DirectionWord.capture] !== 0) this.captureFrame(frame);
@@ -170,7 +173,7 @@ export class WireEnd {
       const slot = this.slot(this.queue, head, this.plan.slots);
       if (doubles[(slot + SlotWord.time) >>> 1]! > this.now) break;
       arrived.single((slot + SlotWord.size) * 4, words[slot + SlotWord.length]!);
-      arrived.checksum = words[slot + SlotWord.checksum]! as TransitChecksum;
+      arrived.checksum = words[slot + SlotWord.checksum]!;
       this.receiver.deliver(arrived);
       frames++;
       bytes += arrived.total;

@@ -174,7 +174,9 @@ export function attachWireState(memory: Memory, address: Address): WirePlan {
   const base = address >>> 2;
   const magic = Atomics.load(words, base);
   if (magic !== WIRE_MAGIC)
-    throw new RangeError(`state at ${address}: a wire expected, magic ${magic} seen; make it with Wire.create first`);
+    throw new RangeError(
+      `state at ${address}: a wire expected, magic ${magic} seen; make it with Wire.create first`,
+    );
   return plan(
     address,
     words[base + WireWord.slots]!,

@@ -54,12 +54,7 @@ export interface WireSettings {
 }
 
 /** A frame that went over the wire. Valid during the call that brings it. */
-export type CaptureVisitor = (
-  direction: 0 | 1,
-  timeUs: number,
-  address: Address,
-  length: number,
-) => void;
+export type CaptureVisitor = (direction: 0 | 1, timeUs: number, address: Address, length: number) => void;
 
 /** Two ports joined. */
 export class Wire {

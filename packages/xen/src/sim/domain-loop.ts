@@ -26,6 +26,8 @@ const SLEEP_MS = 100;
 const EXTERNAL_SLEEP_MS = 1;
 /** Sleeps in a row that nobody ended, after which the event loop has a turn: what came there woke nobody. */
 const IDLE_SLEEPS_PER_TURN = 5;
+/** Longest time between two turns of the event loop, when idle: sleeps that pollers share are not counted. */
+const IDLE_TURN_MS = 500;
 /** Longest time between two turns of the event loop, under load. */
 const TURN_MS = 1;
 /** Rounds of the inner loop between two looks at the clock. */
@@ -210,7 +212,7 @@ export class DomainLoop implements CountedLoop {
         await turn();
         lastTurn = this.now();
         dirty = false;
-      } else dirty = !this.sleep();
+      } else dirty = !this.sleep() || this.now() - lastTurn > IDLE_TURN_MS;
     }
   }
 
@@ -284,9 +286,11 @@ export class DomainLoop implements CountedLoop {
       const timeout = Math.min(longest, this.schedule.nextDue() - this.now());
       if (timeout <= 0) return true;
       counters.sleeps++;
-      if (this.bed.sleep(timeout, this.mayStaySleeping) || this.pollers.length > 0) return true;
-      counters.timeouts++;
+      const woken = this.bed.sleep(timeout, this.mayStaySleeping);
+      // What goes on outside needs the event loop, whether or not pollers have to be asked too.
       if (this.external > 0) return false;
+      if (woken || this.pollers.length > 0) return true;
+      counters.timeouts++;
     }
     return false;
   }

@@ -9,7 +9,7 @@ const { seat, story, count } = workerData;
 const { domain, loop } = joinMachine(seat.description, seat.id, {
   storePort: seat.storePort,
   // A lost wake then shows as a test that takes too long.
-  sleepMs: 60_000,
+  sleepMs: workerData.sleepMs ?? 60_000,
   spinMicros: workerData.spinMicros,
 });
 const { words } = domain.memory;
@@ -57,9 +57,11 @@ const stories = {
     const ring = new FrontRing(domain.memory, page.address, SLOTS, SLOT_BYTES, 0xffff_ff00);
     let sent = 0;
     let answered = 0;
+    let began = 0;
     const task = loop.task(() => {
       const waiting = ring.available();
       if (waiting < 0) throw new Error('the ring was broken');
+      if (answered === 0) began = loop.now();
       for (let i = 0; i < waiting; i++) {
         const got = words[ring.slot(ring.consumed) >>> 2];
         if (got !== (answered ^ 0x5555)) throw new Error(`answer ${answered} is ${got}`);
@@ -71,7 +73,7 @@ const stories = {
         ring.produced = (ring.produced + 1) >>> 0;
       }
       if (ring.publish()) channel.notify();
-      if (answered === count) finish({ answered, counters: loop.counters });
+      if (answered === count) finish({ answered, ms: loop.now() - began, counters: loop.counters });
       return ring.arm() !== 0;
     });
     const channel = domain.events.allocateUnbound(PEER, () => {
@@ -116,10 +118,12 @@ const stories = {
     const page = domain.grants.share(PEER, 1, 'write');
     const at = page.address >>> 2;
     let seen = 0;
+    let began = 0;
     const channel = domain.events.allocateUnbound(PEER, () => {
       channel.unmask();
       if (Atomics.load(words, at + 1) !== seen + 1) return;
-      if (++seen === count) return finish({ seen, counters: loop.counters });
+      if (seen === 0) began = loop.now();
+      if (++seen === count) return finish({ seen, ms: loop.now() - began, counters: loop.counters });
       Atomics.store(words, at, seen + 1);
       channel.notify();
     });

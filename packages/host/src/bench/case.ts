@@ -1,0 +1,25 @@
+/** What a benchmark case is. */
+
+/** What a case found: figures by name, each with its unit in the name. */
+export type Figures = Readonly<Record<string, number>>;
+
+/** A case cannot run here. */
+export class CaseUnavailable extends Error {
+  /** @param message what is missing, and what to do. */
+  constructor(message: string) {
+    super(message);
+    this.name = 'CaseUnavailable';
+  }
+}
+
+/** A case. */
+export interface BenchCase {
+  readonly name: string;
+  /** What it measures, for people. */
+  readonly what: string;
+  /** Node's own options for its process. */
+  readonly node?: readonly string[];
+  /** Whether the process must be in a user namespace of its own. */
+  readonly namespaces?: true;
+  run(): Promise<Figures>;
+}
