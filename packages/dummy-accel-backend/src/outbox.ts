@@ -71,7 +71,9 @@ export class Outbox {
       try {
         await job();
       } catch (error) {
-        if (!this.closed) this.services.failed(error instanceof Error ? error.message : String(error));
+        if (this.closed) break;
+        this.close();
+        this.services.failed(error instanceof Error ? error.message : String(error));
       }
     }
     this.running = null;

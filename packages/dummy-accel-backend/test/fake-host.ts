@@ -2,6 +2,7 @@
 // and the guest's end of the mailbox, for tests to say what they like. A grant's reference is its page's number.
 import { Frame, PAGE_BYTES } from '@netaccel/core-hooks';
 import type {
+  BackendAccelerator,
   BackendServices,
   EventEnd,
   MappedPages,
@@ -16,6 +17,7 @@ import type { FakeMailbox } from '@netaccel/core-hooks/testing';
 import {
   CONTROL_VERSIONS,
   ControlMessage,
+  EventBatch,
   VirtualInterface,
   decodeBuffersReply,
   decodeHandover,
@@ -54,6 +56,8 @@ export class FakeHost {
   readonly wire: Wire;
   /** The guest's end. */
   readonly guest: FakeMailbox;
+  /** The plugin's. */
+  readonly driver: FakeMailbox;
   readonly services: BackendServices;
   /** What `failed` and `log` were told. */
   readonly failures: string[] = [];
@@ -87,11 +91,10 @@ export class FakeHost {
     this.control = this.nic.control(0);
     const ends = [this.nic, this.peer].map((nic) => ({ nic, port: 0 })) as [{ nic: Nic; port: 0 }, { nic: Nic; port: 0 }];
     this.wire = Wire.create(memory, this.take(wireStateBytes({})), ...ends, {});
-    const [guest, driver] = mailboxPair();
-    this.guest = guest;
+    [this.guest, this.driver] = mailboxPair();
     this.frame = new Frame({ reclaim: () => undefined }, 0, memory.allocate(2), 2 * PAGE_BYTES);
     this.frame.hold();
-    this.services = this.makeServices(driver);
+    this.services = this.makeServices(this.driver);
   }
 
   /** Pages of the guest. */
@@ -122,7 +125,7 @@ export class FakeHost {
 
   /** Lets everything that was promised happen. */
   async settle(): Promise<void> {
-    for (let i = 0; i < 50; i++) await Promise.resolve();
+    for (let i = 0; i < 1000; i++) await Promise.resolve();
   }
 
   /** Moves the time on, and lets what is due happen. */
@@ -131,6 +134,14 @@ export class FakeHost {
       this.clock.advance(stepMs);
       await this.settle();
     }
+  }
+
+  /** Removes the plugin while the clock goes on, as it does on a host. */
+  async remove(backend: BackendAccelerator): Promise<void> {
+    const state = { over: false };
+    const done = backend.remove().then(() => (state.over = true));
+    for (let i = 0; i < 100 && !state.over; i++) await this.advance(5);
+    await done;
   }
 
   /** The guest says hello. */
@@ -182,7 +193,7 @@ export class FakeHost {
 
   /** What the guest was sent of a type. */
   told(type: number): Uint8Array[] {
-    return (this.services.mailbox as FakeMailbox).sent.filter((each) => each.type === type).map(({ payload }) => payload);
+    return this.driver.sent.filter((each) => each.type === type).map(({ payload }) => payload);
   }
 
   ledger(): Ledger {
@@ -307,6 +318,8 @@ export class FakeHost {
 
 /** A VI on the NIC at the other end of the wire. */
 class Sender {
+  private readonly batch = new EventBatch(16);
+  private readonly ids = new Int32Array(64);
   private readonly vi: VirtualInterface;
   private readonly bus: number;
   private readonly buffer: number;
@@ -350,7 +363,9 @@ class Sender {
 
   send(bytes: Uint8Array): void {
     this.memory.bytes.set(bytes, this.buffer);
-    if (!this.vi.transmitInit(this.bus, bytes.length, 0)) throw new Error('the sender ring is full: send fewer in one test');
+    this.vi.transmitInit(this.bus, bytes.length, 0);
     this.vi.transmitPush();
+    const n = this.vi.poll(this.batch);
+    for (let i = 0; i < n; i++) this.vi.transmitUnbundle(this.batch.detail[i]!, this.ids);
   }
 }

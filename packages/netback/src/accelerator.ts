@@ -25,20 +25,13 @@ import { StoreError } from '@netaccel/xen/store';
 import type { Watch } from '@netaccel/xen/store';
 import { attachPlugin } from './attach.js';
 import { Backoff } from './backoff.js';
+import { choosePlugin } from './candidates.js';
+import type { Accelerators, Choice } from './candidates.js';
 import { within } from './deadline.js';
 import type { Outcome, WaitOptions } from './deadline.js';
 import { writeDeviceKeys } from './device-keys.js';
 import { message } from './handshake.js';
-import type { BackendRegistry } from './registry.js';
 import { PluginScope } from './scope.js';
-
-/** Where plugins and NIC ports come from. */
-export interface Accelerators {
-  /** The backend plugins of this domain. */
-  readonly registry: BackendRegistry;
-  /** The hold on the NIC port of that name, or undefined when there is none. */
-  port(name: string): NicPortHold | undefined;
-}
 
 /** What a slot needs of its vif. */
 export interface SlotParts {
@@ -83,6 +76,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
   private stale = false;
   private current: Attachment | null = null;
   private up = false;
+  private closing = false;
   private keyMayHaveChanged = true;
   private due = false;
   private running: Promise<void> | null = null;
@@ -134,6 +128,12 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     this.up = true;
     this.wake();
     await this.running;
+  }
+
+  /** The vif is about to stop: no plugin comes any more; one that is attached stays until its guest half closes. */
+  close(): void {
+    this.closing = true;
+    this.wake();
   }
 
   /** The vif disconnects: resolves when no plugin is attached. Bounded. */
@@ -222,7 +222,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
       if (why !== null) await this.detach(current, why);
       else if (current.scope === null && this.half === XenbusState.Connected && !this.stale)
         await this.attach(current);
-    } else if (this.up) {
+    } else if (this.up && !this.closing) {
       const choice = this.choose();
       if (choice !== null) await this.offer(choice);
     }
@@ -237,33 +237,13 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     this.backoff.forgive();
   }
 
-  /** The newest plugin that drives the port which the key names; null, with the reason on record, if none. */
-  private choose(): { definition: BackendAcceleratorDefinition; hold: NicPortHold } | null {
-    const { accelerators } = this.parts;
-    const { portName } = this;
-    if (portName === null) {
-      this.reason = 'the vif has no key "accel" that names a NIC port';
-      return null;
-    }
-    const hold = accelerators.port(portName);
-    if (hold === undefined) {
-      this.reason = `this domain has no NIC port ${portName}`;
-      return null;
-    }
-    const fitting = accelerators.registry.all().filter((each) => this.supports(each, hold));
-    const definition = fitting.reverse().find(({ name }) => !this.backoff.paused(name));
-    if (definition !== undefined) return { definition, hold };
-    if (fitting.length === 0) this.reason = `no plugin is registered that drives NIC port ${portName}`;
-    return null;
-  }
-
-  private supports(definition: BackendAcceleratorDefinition, hold: NicPortHold): boolean {
-    try {
-      return definition.supports(hold.device);
-    } catch (error) {
-      this.log('error', `${definition.name}: supports threw: ${message(error)}`);
-      return false;
-    }
+  /** The plugin to offer now, or null with the reason on record. */
+  private choose(): Choice | null {
+    const { choice, reason } = choosePlugin(this.parts.accelerators, this.portName, (name) =>
+      this.backoff.paused(name),
+    );
+    if (reason !== null) this.reason = reason;
+    return choice;
   }
 
   /** Why the present attachment has to end, or null. */
@@ -271,6 +251,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     const { registry } = this.parts.accelerators;
     if (failed !== null) return failed;
     if (!this.up) return 'the vif is disconnected';
+    if (this.closing && scope === null) return 'the vif is stopping';
     if (this.portName !== hold.name) return `the key "accel" is now ${this.portName ?? 'absent'}`;
     if (registry.get(definition.name) !== definition) return `${definition.name} is unloaded`;
     if (this.parts.accelerators.port(hold.name)?.device !== hold.device)
@@ -280,7 +261,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     return null;
   }
 
-  private async offer({ definition, hold }: { definition: BackendAcceleratorDefinition; hold: NicPortHold }) {
+  private async offer({ definition, hold }: Choice): Promise<void> {
     const there = await this.write(XenbusState.Initialising, { 'accel-frontend': definition.frontend });
     if (!there) return;
     this.reason = `${definition.name} waits for ${definition.frontend} in the guest`;
@@ -338,7 +319,11 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     this.reason = why;
     // A guest whose own half closes keeps the offer: it may come back. Otherwise the offer goes first.
     const stays =
-      current.failed === null && this.up && current.scope !== null && this.half !== XenbusState.Connected;
+      current.failed === null &&
+      this.up &&
+      !this.closing &&
+      current.scope !== null &&
+      this.half !== XenbusState.Connected;
     const offer = stays ? {} : { 'accel-frontend': null };
     if (current.scope !== null) {
       this.log('info', `${definition.name} is detached: ${why}`);
@@ -354,7 +339,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     if (good) this.backoff.forgive(definition.name);
     await this.tearDown(current);
     this.stale = this.half === XenbusState.Connected;
-    if (current.failed !== null && this.up) {
+    if (current.failed !== null && this.up && !this.closing) {
       const pause = this.backoff.failed(definition.name);
       this.reason = `${current.failed}; next try in ${pause} ms or when a key changes`;
     }

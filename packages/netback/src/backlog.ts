@@ -60,7 +60,10 @@ export class Backlog implements FrameOwner {
   /** Takes a copy of a chain that is to be dropped at `expiry`; false when there is no room. */
   push(frame: Frame, expiry: number): boolean {
     const { capacity, memory, frames } = this;
-    if (this.pushed - this.returned === frames.length) return false;
+    const out = this.pushed - this.returned;
+    if (out === frames.length) return false;
+    // With nothing out, begin at the start again: an empty ring then has room for any frame.
+    if (out === 0) this.head = this.tail = 0;
     const bytes = frame.totalBytes;
     const at = this.head % capacity;
     // A record does not wrap: what is left at the end of the ring goes with it.

@@ -20,6 +20,9 @@ const PORTS_BYTES = 4;
 const FRAGMENT = 0x3fff;
 /** Odd, with bits well spread: the golden ratio's fraction. */
 const MIX = 0x9e3779b1;
+/** The finishing multipliers of MurmurHash3. */
+const FINISH_A = 0x85ebca6b;
+const FINISH_B = 0xc2b2ae35;
 
 /** Where the parts of an IP packet are that name its flow; offsets from the frame's first byte. */
 export interface IpPlace {
@@ -68,14 +71,21 @@ function mix(bytes: Uint8Array, at: number, words: number, hash: number): number
   return hash;
 }
 
+/** Spreads what the last bits mixed in left uneven: whoever takes a remainder looks at the low bits only. */
+function finish(hash: number): number {
+  hash = Math.imul(hash ^ (hash >>> 16), FINISH_A);
+  hash = Math.imul(hash ^ (hash >>> 13), FINISH_B);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
 const found: IpPlace = { version: 0, addresses: 0, transport: 0, protocol: 0 };
 
 /** A hash of the frame's flow, unsigned 32 bits; `length` bytes at `at` may be looked at. */
 export function flowHash(bytes: Uint8Array, at: Address, length: number): number {
   if (!locateIp(bytes, at, length, found))
-    return length < ETHERNET_HEADER_BYTES ? 0 : mix(bytes, at, 3, 0) >>> 0;
+    return length < ETHERNET_HEADER_BYTES ? 0 : finish(mix(bytes, at, 3, 0));
   let hash = mix(bytes, at + found.addresses, found.version === 4 ? 2 : 8, 0);
   if (found.protocol === Protocol.tcp && length >= found.transport + PORTS_BYTES)
     hash = mix(bytes, at + found.transport, 1, hash);
-  return hash >>> 0;
+  return finish(hash);
 }

@@ -12,6 +12,9 @@ import { StoreError } from '@netaccel/xen/store';
 import type { Watch } from '@netaccel/xen/store';
 import { writeDeviceKeys } from './device-keys.js';
 
+/** Says that the vif is plugged into its network. */
+const HOTPLUG_KEY = 'hotplug-status';
+const HOTPLUG_DONE = 'connected';
 /** After which a step that the store refused is tried again. */
 const RETRY_MS = 1000;
 
@@ -20,8 +23,8 @@ export interface HandshakeParts {
   readonly domain: Domain;
   /** Where this half's keys are: `backend/vif/<domid>/<handle>`. */
   readonly path: string;
-  /** Whether Connected waits for the hotplug script's `hotplug-status`. */
-  readonly hotplug: boolean;
+  /** Who writes `hotplug-status`, for which Connected waits. */
+  readonly hotplug: 'script' | 'self';
   /** How long a stop waits for the frontend. */
   readonly teardownTimeoutMs: number;
   /** Reads what the toolstack wrote; answers the frontend's directory. */
@@ -90,7 +93,11 @@ export class Handshake {
         await this.frontendCloses(teardownTimeoutMs);
       });
     await this.parts.disconnect();
-    if (!removed) await this.quietly(() => this.publish(XenbusState.Closed));
+    if (!removed)
+      await this.quietly(async () => {
+        await this.publish(XenbusState.Closed);
+        await writeDeviceKeys(domain.store, this.parts.path, { [HOTPLUG_KEY]: null });
+      });
     for (const watch of this.watches.splice(0)) await this.quietly(() => watch.remove());
     domain.log('debug', `vif ${this.parts.path}: stopped`);
   }
@@ -126,7 +133,8 @@ export class Handshake {
     const look = () => {
       this.wake();
     };
-    if (hotplug) this.watches.push(await domain.store.watch(`${path}/hotplug-status`, look, { depth: 0 }));
+    if (hotplug === 'script')
+      this.watches.push(await domain.store.watch(`${path}/${HOTPLUG_KEY}`, look, { depth: 0 }));
     // The toolstack's last word on a device that has closed already.
     this.watches.push(await domain.store.watch(`${path}/online`, look, { depth: 0 }));
     this.wake();
@@ -207,8 +215,12 @@ export class Handshake {
   }
 
   private async advertise(): Promise<void> {
-    const { domain, path } = this.parts;
-    const keys = { ...this.parts.features(), state: String(XenbusState.InitWait) };
+    const { domain, path, hotplug } = this.parts;
+    const keys = {
+      ...this.parts.features(),
+      ...(hotplug === 'self' && { [HOTPLUG_KEY]: HOTPLUG_DONE }),
+      state: String(XenbusState.InitWait),
+    };
     if (!(await writeDeviceKeys(domain.store, path, keys))) return;
     this.own = XenbusState.InitWait;
     this.report(XenbusState.InitWait, null);
@@ -230,7 +242,8 @@ export class Handshake {
   private async afterHotplug(): Promise<void> {
     if (this.own !== XenbusState.Connected || this.published === XenbusState.Connected) return;
     const { domain, path, hotplug } = this.parts;
-    if (hotplug && (await domain.store.readOptional(`${path}/hotplug-status`)) !== 'connected') return;
+    if (hotplug === 'script' && (await domain.store.readOptional(`${path}/${HOTPLUG_KEY}`)) !== HOTPLUG_DONE)
+      return;
     this.reason = null;
     await this.enter(XenbusState.Connected);
   }

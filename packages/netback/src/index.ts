@@ -4,7 +4,7 @@
  *
  * @packageDocumentation
  */
-export type { Accelerators } from './accelerator.js';
+export type { Accelerators } from './candidates.js';
 export { LEAST_BURST_BYTES, parseRate, type Rate } from './credit.js';
 export { NetbackDriver, type NetbackDriverOptions, type VifName, type VifNetwork } from './driver.js';
 export { allFeatures, featureKeys, type BackendFeatures } from './features.js';
@@ -12,7 +12,7 @@ export { FenceClosedError } from './fences.js';
 export { VifKeyError } from './identity.js';
 export { FrontendKeyError } from './keys.js';
 export { defaultLimits, type Limits } from './limits.js';
-export { Netback, type NetbackOptions } from './netback.js';
+export { Netback, type Hotplug, type NetbackOptions } from './netback.js';
 export { defaultQuotas } from './quotas.js';
 export { BackendRegistry } from './registry.js';
 export { DetachedError } from './scope.js';

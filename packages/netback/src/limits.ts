@@ -4,6 +4,8 @@
  * One frozen record of defaults; a `Netback` takes a partial one in its options. The numbers of Linux's
  * xen-netback stand where it has one, so that a guest meets what it knows.
  */
+import { PAGE_BYTES } from '@netaccel/core-hooks';
+import { MAX_PACKET_BYTES } from '@netaccel/xen/netif';
 
 /** Bounds of one vif. */
 export interface Limits {
@@ -33,6 +35,21 @@ export interface Limits {
   readonly probeTimeoutMs: number;
   /** How long each wait of a teardown lasts at most: for the plugin's halves, for frames still out. */
   readonly teardownTimeoutMs: number;
+}
+
+/**
+ * Answers the limits when they can be kept to.
+ * @throws RangeError naming the one that cannot: our own mistake.
+ */
+export function checkLimits(limits: Limits): Limits {
+  for (const [name, value] of Object.entries(limits))
+    if (!(value > 0) || (!name.endsWith('Ms') && !Number.isInteger(value)))
+      throw new RangeError(`limits.${name}: expected a whole number above 0, saw ${value}`);
+  if (limits.backlogBytes % PAGE_BYTES !== 0 || limits.backlogBytes <= MAX_PACKET_BYTES)
+    throw new RangeError(
+      `limits.backlogBytes: expected whole pages that hold the longest packet (${MAX_PACKET_BYTES + 1} at least), saw ${limits.backlogBytes}`,
+    );
+  return limits;
 }
 
 /** What a vif gets unless its options say otherwise. */

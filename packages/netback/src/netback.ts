@@ -10,8 +10,8 @@ import { stateName } from '@netaccel/xen';
 import type { Domain, DomainId, XenbusStateName } from '@netaccel/xen';
 import type { Watch } from '@netaccel/xen/store';
 import { AcceleratorSlot } from './accelerator.js';
-import type { Accelerators } from './accelerator.js';
 import { TransmitBuffers } from './buffers.js';
+import type { Accelerators } from './candidates.js';
 import { Connection } from './connection.js';
 import { Credit, parseRate } from './credit.js';
 import { writeDeviceKeys } from './device-keys.js';
@@ -20,11 +20,14 @@ import type { BackendFeatures } from './features.js';
 import { Handshake, message } from './handshake.js';
 import { readVifKeys } from './identity.js';
 import { MULTICAST_KEY, parseNumber, readFrontendKeys } from './keys.js';
-import { defaultLimits } from './limits.js';
+import { checkLimits, defaultLimits } from './limits.js';
 import type { Limits } from './limits.js';
 import { MulticastGroups } from './multicast.js';
 import { Counters, RxDrop } from './statistics.js';
 import type { NetbackStatistics } from './statistics.js';
+
+/** Who says that the vif is plugged into a network. */
+export type Hotplug = 'script' | 'self';
 
 /** What a vif is made with. */
 export interface NetbackOptions {
@@ -42,8 +45,11 @@ export interface NetbackOptions {
   readonly features?: Partial<BackendFeatures>;
   /** Bounds; {@link defaultLimits} where left out. */
   readonly limits?: Partial<Limits>;
-  /** Whether Connected waits for `hotplug-status`; false when left out: whoever made the network is the hotplug. */
-  readonly hotplug?: boolean;
+  /**
+   * `script`: Connected waits until the toolstack's hotplug script has written `hotplug-status`. `self` (when left
+   * out): whoever made the network is the hotplug, and the driver writes that key.
+   */
+  readonly hotplug?: Hotplug;
   /** Told each published state, with the reason when the driver itself closed the device. */
   readonly onState?: (state: XenbusStateName, reason: string | null) => void;
   /** Told when the toolstack took the device offline and it has closed. */
@@ -82,7 +88,7 @@ export class Netback implements FrameSink {
 
   constructor(private readonly options: NetbackOptions) {
     const { domain, frontend, handle, accelerators } = options;
-    this.limits = { ...defaultLimits, ...options.limits };
+    this.limits = checkLimits({ ...defaultLimits, ...options.limits });
     this.features = { ...allFeatures, ...options.features };
     this.path = `backend/vif/${frontend}/${handle}`;
     this.credit = new Credit(domain.loop);
@@ -105,7 +111,7 @@ export class Netback implements FrameSink {
     this.handshake = new Handshake({
       domain,
       path: this.path,
-      hotplug: options.hotplug ?? false,
+      hotplug: options.hotplug ?? 'self',
       teardownTimeoutMs,
       identify: () => this.identify(),
       prepare: async () => this.slot?.rise(this.identity!, this.frontendPath),
@@ -132,13 +138,13 @@ export class Netback implements FrameSink {
     return (this.stopping ??= this.end(removed));
   }
 
-  /** {@inheritDoc FrameSink.deliver} A frame for the guest. */
+  /** A frame for the guest. It is read within the call, or held. */
   deliver(frame: Frame): void {
     if (this.connection !== null) this.connection.deliver(frame);
     else this.counters.rxDropped[RxDrop['not-connected']]!++;
   }
 
-  /** {@inheritDoc FrameSink.flush} */
+  /** The batch is over: it is published, and the guest notified. */
   flush(): void {
     this.connection?.flush();
   }
@@ -191,6 +197,7 @@ export class Netback implements FrameSink {
 
   private async end(removed: boolean): Promise<void> {
     await this.starting?.catch(() => undefined);
+    this.slot?.close();
     await this.handshake.stop(removed);
     await this.slot?.stop();
     this.credit.stop();

@@ -8,8 +8,9 @@ import type {
 } from '@netaccel/core-hooks';
 import { XenbusState, mailboxControl, openMailbox, parseState } from '@netaccel/xen';
 import type { Domain, EventChannel, MailboxEnd } from '@netaccel/xen';
-import type { SimDomain } from '@netaccel/xen/sim';
+import type { Faults, SimDomain } from '@netaccel/xen/sim';
 import { BackendRegistry } from '../src/index.js';
+import type { Limits } from '../src/index.js';
 import { CLEAN_END, NOTHING_HELD, VifLab, pattern } from './lab.js';
 import type { VifOptions } from './lab.js';
 
@@ -35,6 +36,8 @@ class FakePort implements NicPortHold {
 /** A plugin that records what is asked of it and can misbehave. */
 class FakePlugin {
   readonly calls: string[] = [];
+  /** Probes that came to their end. */
+  made = 0;
   services: BackendServices | null = null;
   probe: (services: BackendServices) => Promise<void> = () => Promise.resolve();
   remove: () => Promise<void> = () => Promise.resolve();
@@ -51,6 +54,7 @@ class FakePlugin {
         this.calls.push('probe');
         this.services = services;
         await this.probe(services);
+        this.made++;
         return {
           remove: () => {
             this.calls.push('remove');
@@ -82,18 +86,22 @@ class GuestHalf {
     await this.lab.vif.settle();
   }
 
-  async connect(keys: Record<string, string> = {}): Promise<void> {
-    this.release();
+  /** Makes a mailbox; answers the keys that tell the backend of it. */
+  open(): Record<string, string> {
     this.grants = this.guest.ledger().grants;
     const { mailbox, refs, port } = openMailbox(this.watched(), 0);
     this.mailbox = mailbox;
-    const values = {
+    return {
       'mailbox-ref-0': String(refs[0]),
       'mailbox-ref-1': String(refs[1]),
       'mailbox-event-channel': String(port),
-      ...keys,
       state: '4',
     };
+  }
+
+  async connect(keys: Record<string, string> = {}): Promise<void> {
+    this.release();
+    const values = { ...this.open(), ...keys };
     await this.lab.vif.run(
       this.guest.store.transaction(async (transaction) => {
         for (const [key, value] of Object.entries(values))
@@ -146,7 +154,12 @@ class AccelLab {
   half!: GuestHalf;
 
   static async make(
-    options: VifOptions & { accel?: string | null; plugins?: FakePlugin[]; start?: boolean } = {},
+    options: VifOptions & {
+      accel?: string | null;
+      plugins?: FakePlugin[];
+      start?: boolean;
+      limits?: Partial<Limits>;
+    } = {},
   ): Promise<AccelLab> {
     const lab = new AccelLab();
     for (const { definition } of options.plugins ?? []) lab.registry.register(definition);
@@ -157,6 +170,7 @@ class AccelLab {
       backendKeys: { ...(accel !== null && { accel }), ...options.backendKeys },
       netback: {
         accelerators: { registry: lab.registry, port: (name) => lab.ports.get(name) },
+        ...(options.limits !== undefined && { limits: options.limits }),
         ...options.netback,
       },
     });
@@ -703,4 +717,105 @@ test('a removed vif directory is not brought back by the plugin’s keys', async
   expect(await lab.vif.run(lab.vif.back.store.exists(lab.vif.backPath))).toBe(false);
   expect(plugin.calls).toEqual(['probe', 'remove']);
   await lab.end();
+});
+
+describe('at every step of a life with a plugin', () => {
+  /** Attach, unload, load again, attach, the guest leaves by itself. `act` happens before step `at`. */
+  async function lifeWith(at: number, act: (lab: AccelLab) => void) {
+    const plugin = new FakePlugin();
+    plugin.probe = async (services) => {
+      services.share(1, 'write');
+      services.events.open(() => undefined);
+      services.port.onReceive(() => undefined);
+      services.clock.after(1e7, () => undefined);
+      await services.store.watchPeer('x', () => undefined);
+      await services.store.write('y', 'z');
+    };
+    let begun = Infinity;
+    let steps = 0;
+    const box: { lab?: AccelLab } = {};
+    const faults: Faults = {
+      step: (step) => {
+        if (step < begun) return;
+        steps = step - begun;
+        if (steps === at) act(box.lab!);
+      },
+    };
+    const limits = { smallBuffers: 8, largeBuffers: 1, backlogBytes: 65536 + 4096, backlogFrames: 8 };
+    const lab = (box.lab = await AccelLab.make({
+      pages: 512,
+      domains: 3,
+      ports: 64,
+      mappings: 64,
+      grantPages: 1,
+      plugins: [plugin],
+      start: false,
+      faults,
+      limits,
+    }));
+    const { guest, frontend, netback, machine } = lab.vif;
+    begun = machine.lab.scheduler.steps;
+    const accel = `${frontend.path}/accel`;
+    const halfConnects = () =>
+      guest.store.transaction(async (transaction) => {
+        lab.half.release();
+        for (const [key, value] of Object.entries(lab.half.open()))
+          await guest.store.write(`${accel}/${key}`, value, transaction);
+      });
+    /** Until the backend's half says so; not for ever, since it may be stopped meanwhile. */
+    const backendSays = async (state: number) => {
+      for (let i = 0; i < 40; i++)
+        if ((await guest.store.readOptional(`${lab.vif.backPath}/accel/state`)) === String(state)) return;
+    };
+    const life = async () => {
+      await Promise.all([netback.start(), frontend.connect({ pages: 4 })]);
+      await backendSays(XenbusState.Initialising);
+      await halfConnects();
+      await backendSays(XenbusState.Connected);
+      const gone = lab.registry.unregister('fake-backend');
+      await guest.store.write(`${accel}/state`, '6');
+      await gone;
+      lab.registry.register(plugin.definition);
+      await backendSays(XenbusState.Initialising);
+      await halfConnects();
+      await backendSays(XenbusState.Connected);
+      await guest.store.write(`${accel}/state`, '5');
+      await guest.store.write(`${accel}/state`, '6');
+    };
+    const over = life().catch(() => undefined);
+    await machine.settle(0);
+    await Promise.race([over, machine.settle()]);
+    return { lab, plugin, steps };
+  }
+
+  test('a vif that is stopped removes its plugin once for each probe, and holds nothing', async () => {
+    const { steps, plugin: undisturbed } = await lifeWith(-1, () => undefined);
+    expect(undisturbed.calls).toEqual(['probe', 'remove', 'probe', 'remove']);
+    const made = new Set<number>();
+    for (let at = 0; at <= steps; at += 2) {
+      const { lab, plugin } = await lifeWith(at, ({ vif }) => void vif.netback.stop());
+      const { back, violations } = await lab.vif.end();
+      expect({ at, back, violations }).toEqual({ at, back: NOTHING_HELD, violations: [] });
+      expect(lab.ports.get('eth0')!.handlers.size).toBe(0);
+      // Each half that probe made is removed; a probe that the stop interrupted made none.
+      const removes = plugin.calls.filter((call) => call === 'remove').length;
+      expect({ at, removes }).toEqual({ at, removes: plugin.made });
+      made.add(plugin.made);
+    }
+    expect([...made].sort()).toEqual([0, 1, 2]);
+  }, 120_000);
+
+  test('a guest that dies takes nothing of the backend along', async () => {
+    const { steps } = await lifeWith(-1, () => undefined);
+    for (let at = 0; at <= steps; at += 2) {
+      const { lab } = await lifeWith(at, ({ vif }) => {
+        if (vif.machine.domain(1) !== undefined) vif.machine.destroyDomain(1);
+      });
+      await lab.vif.run(lab.vif.back.store.remove('/local/domain/1'));
+      await lab.vif.settle();
+      await lab.vif.run(lab.vif.netback.stop());
+      expect({ at, ...lab.vif.back.ledger() }).toEqual({ at, ...NOTHING_HELD });
+      expect(lab.ports.get('eth0')!.handlers.size).toBe(0);
+    }
+  }, 120_000);
 });

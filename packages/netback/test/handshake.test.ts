@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { XenbusState } from '@netaccel/xen';
+import { GrantStatus, XenbusState } from '@netaccel/xen';
+import type { Faults } from '@netaccel/xen/sim';
 import { CLEAN_END, NOTHING_HELD, VifLab, pattern } from './lab.js';
 import { NEAR_WRAP } from './scripted-frontend.js';
 import type { FrontendOptions } from './scripted-frontend.js';
@@ -35,6 +36,8 @@ describe('the handshake', () => {
       'feature-multicast-control': '1',
       'feature-dynamic-multicast-control': '1',
       'multi-queue-max-queues': '4',
+      'feature-ctrl-ring': '1',
+      'hotplug-status': 'connected',
       carrier: '1',
     });
     expect(lab.states).toEqual(['InitWait']);
@@ -75,7 +78,7 @@ describe('the handshake', () => {
   });
 
   test('waits with Connected for the hotplug script, while the rings serve already', async () => {
-    const lab = await VifLab.make({ netback: { hotplug: true } });
+    const lab = await VifLab.make({ netback: { hotplug: 'script' } });
     await lab.run(lab.netback.start());
     await lab.run(lab.frontend.connect());
     await lab.settle();
@@ -254,6 +257,23 @@ describe('the handshake', () => {
     expect(reads).toBe(0);
     expect(await lab.end()).toEqual(CLEAN_END);
   });
+});
+
+test('XSA-361, 365: a ring page that cannot be mapped, whichever it is, leaves none mapped and no crash', async () => {
+  for (let nth = 0; nth < 6; nth++) {
+    let maps = 0;
+    const faults: Faults = {
+      grant: (operation) => (operation === 'map' && maps++ === nth ? GrantStatus.generalError : undefined),
+    };
+    const lab = await VifLab.make({ pages: 2048, faults });
+    await lab.run(lab.netback.start());
+    const before = lab.back.ledger();
+    await lab.run(lab.frontend.connect({ queues: 3, pages: 16 }));
+    await lab.settle();
+    expect(await lab.backState()).toBe(XenbusState.Closing);
+    expect(lab.back.ledger()).toEqual(before);
+    expect(await lab.end()).toEqual(CLEAN_END);
+  }
 });
 
 describe('the frontend’s keys', () => {

@@ -11,7 +11,7 @@ import { initialiseRing } from '@netaccel/xen';
 import type { Domain, DomainId, EventChannel, Task } from '@netaccel/xen';
 import { BouncePages } from './bounce.js';
 import type { Counters } from './counters.js';
-import { FLOW_BUCKETS } from './flow.js';
+import { SlowFlows } from './flow.js';
 import type { Agreement } from './features.js';
 import type { Hooks } from './hooks.js';
 import { ReceivePath } from './receive.js';
@@ -96,7 +96,7 @@ export class Connection {
       );
       this.buffers = buffers;
       this.releases.push(() => buffers.retire());
-      const slow = new Uint16Array(FLOW_BUCKETS + 1);
+      const slow = new SlowFlows();
       this.keys = Array.from({ length: agreement.queues }, () => this.openQueue(slow, raise));
       this.transmit = new TransmitPath(
         domain.memory,
@@ -177,7 +177,7 @@ export class Connection {
   }
 
   /** Makes one queue's rings and channels. What was got is in `releases`, whatever fails. */
-  private openQueue(slow: Uint16Array, raise: () => void): QueueKeys {
+  private openQueue(slow: SlowFlows, raise: () => void): QueueKeys {
     const { domain, backend, agreement, counters, firstIndex } = this.parts;
     const shareRing = (): { address: number; ref: number } => {
       const page = domain.grants.share(backend, 1, 'write');
@@ -190,6 +190,7 @@ export class Connection {
     const transmitRing = new TransmitRing(
       domain.memory,
       tx.address,
+      this.transmitRings.length,
       this.buffers,
       slow,
       counters,

@@ -16,11 +16,12 @@
 import { Verdict } from '@netaccel/core-hooks';
 import type { Frame } from '@netaccel/core-hooks';
 import type { Counters } from './counters.js';
-import { FLOW_BUCKETS, UNSORTED } from './flow.js';
+import { FLOW_BUCKETS } from './flow.js';
+import type { SlowFlows } from './flow.js';
 import { FAULT } from './hooks.js';
 import type { Hooks } from './hooks.js';
 import { Place } from './transmit-buffers.js';
-import type { TransmitBuffers } from './transmit-buffers.js';
+import type { TransmitBuffers, TransmitFrame } from './transmit-buffers.js';
 
 /** Frames that a bucket sends slow, because of its own slow frames, before the queue waits for them: one ring. */
 export const FIRST_PATIENCE = 256;
@@ -50,7 +51,7 @@ export class FastTransmit {
   /** Frames that the plugin took and has not completed. */
   inFlight = 0;
   /** The frame that is kept, or null. */
-  kept: Frame | null = null;
+  kept: TransmitFrame | null = null;
   /** Counts frames that were kept: a watchdog sees by it whether the one that it saw before is still there. */
   keptSerial = 0;
   private until: Until = Until.nothing;
@@ -70,7 +71,7 @@ export class FastTransmit {
    */
   constructor(
     private readonly buffers: TransmitBuffers,
-    private readonly slow: Uint16Array,
+    private readonly slow: SlowFlows,
     private readonly counters: Counters,
   ) {}
 
@@ -115,8 +116,7 @@ export class FastTransmit {
     this.hooks = null;
     const missing = this.inFlight;
     if (missing > 0) {
-      const { place, frames } = this.buffers;
-      for (let i = 0; i < place.length; i++) if (place[i] === Place.fast) this.buffers.finish(frames[i]!);
+      for (const frame of this.buffers.frames) if (frame.place === Place.fast) this.buffers.finish(frame);
       this.counters.fastTakenBack += missing;
       this.fast.fill(0);
       this.inFlight = 0;
@@ -125,9 +125,8 @@ export class FastTransmit {
   }
 
   /** Offers a frame; nothing older waits. The caller has collected the slow path's answers. */
-  offer(frame: Frame, bucket: number, more: boolean): Offer {
-    // Frames from before anybody sorted them may be of any flow.
-    if (this.slow[bucket] !== 0 || this.slow[UNSORTED] !== 0) {
+  offer(frame: TransmitFrame, bucket: number, more: boolean): Offer {
+    if (this.slow.busy(bucket)) {
       this.counters.fastBehindSlow++;
       if (++this.behind[bucket]! <= this.patience[bucket]!) return Offer.slow;
       this.counters.fastDrains++;
@@ -142,8 +141,8 @@ export class FastTransmit {
    */
   retry(): Offer {
     const frame = this.kept!;
-    const bucket = this.buffers.bucket[frame.index]!;
-    if (this.until === Until.slowGone && (this.slow[bucket] !== 0 || this.slow[UNSORTED] !== 0)) return Offer.kept;
+    const { bucket } = frame;
+    if (this.until === Until.slowGone && this.slow.busy(bucket)) return Offer.kept;
     if (this.until === Until.fastGone && this.ordered && this.fast[bucket] !== 0) return Offer.kept;
     if (this.until === Until.ready && !this.woken && !this.hooks!.checkReady()) return Offer.kept;
     const offered = this.until !== Until.fastGone && this.offering;
@@ -152,7 +151,7 @@ export class FastTransmit {
     this.woken = false;
     const offer = offered ? this.hand(frame, bucket, false) : Offer.slow;
     if (drained) this.learn(bucket, offer);
-    if (offer === Offer.slow) this.buffers.place[frame.index] = Place.stack;
+    if (offer === Offer.slow) frame.place = Place.stack;
     return offer;
   }
 
@@ -167,8 +166,8 @@ export class FastTransmit {
    */
   completed(frame: Frame): boolean {
     const { buffers } = this;
-    if (!buffers.owns(frame) || buffers.place[frame.index] !== Place.fast) return false;
-    this.fast[buffers.bucket[frame.index]!]!--;
+    if (!buffers.owns(frame) || frame.place !== Place.fast) return false;
+    this.fast[frame.bucket]!--;
     this.inFlight--;
     this.counters.fastCompleted++;
     buffers.finish(frame);
@@ -188,12 +187,11 @@ export class FastTransmit {
     return frame !== null;
   }
 
-  private hand(frame: Frame, bucket: number, more: boolean): Offer {
-    const { place } = this.buffers;
-    place[frame.index] = Place.offered;
+  private hand(frame: TransmitFrame, bucket: number, more: boolean): Offer {
+    frame.place = Place.offered;
     const verdict = this.hooks!.startTransmit(frame, more);
     if (verdict === Verdict.sent) {
-      place[frame.index] = Place.fast;
+      frame.place = Place.fast;
       this.fast[bucket]!++;
       this.inFlight++;
       this.counters.fastSent++;
@@ -201,7 +199,7 @@ export class FastTransmit {
       this.behind[bucket] = 0;
       return Offer.sent;
     }
-    place[frame.index] = Place.stack;
+    frame.place = Place.stack;
     this.behind[bucket] = 0;
     if (verdict === Verdict.busy) {
       this.counters.fastBusy++;
@@ -213,8 +211,8 @@ export class FastTransmit {
     return this.keep(frame, Until.fastGone);
   }
 
-  private keep(frame: Frame, until: Until): Offer {
-    this.buffers.place[frame.index] = Place.kept;
+  private keep(frame: TransmitFrame, until: Until): Offer {
+    frame.place = Place.kept;
     this.kept = frame;
     this.keptSerial++;
     this.until = until;

@@ -19,6 +19,5 @@ export { ACCELERATOR_DEADLINES } from './attachment.js';
 export type { AcceleratorDeadlines } from './attachment.js';
 export { SLOT_STATES } from './accelerator.js';
 export type { SlotState } from './accelerator.js';
-export { FLOW_BUCKETS, flowBucket } from './flow.js';
 export { Counters } from './counters.js';
 export type { NetfrontStatistics } from './statistics.js';

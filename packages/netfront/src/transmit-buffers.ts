@@ -6,7 +6,7 @@
  * Made by the connection. The stack allocates from it; frames come home when the path that took them is done.
  * A buffer that the stack still holds when the connection ends keeps the pages: they go with the last one.
  */
-import { Frame, PAGE_BYTES, releaseChain } from '@netaccel/core-hooks';
+import { Frame, PAGE_BYTES, Segmentation, releaseChain } from '@netaccel/core-hooks';
 import type { Address, FrameOwner, Memory, SharedPages } from '@netaccel/core-hooks';
 import { MAX_PACKET_BYTES } from '@netaccel/xen/netif';
 import type { Domain, DomainId } from '@netaccel/xen';
@@ -36,30 +36,67 @@ function strideOf(bytes: number): number {
   return stride;
 }
 
+/** Most buffers of a connection: their numbers are part of the ids on the ring. */
+export const MOST_BUFFERS = 2048;
+
 /** Where a buffer's frame is. */
 export const Place = {
   /** Free, or with the stack. */
   stack: 0,
-  /** On a transmit ring. */
-  slow: 1,
   /** Being offered to the plugin at this moment. */
-  offered: 2,
+  offered: 1,
   /** Taken by the plugin. */
-  fast: 3,
+  fast: 2,
   /** Kept here until it can be sent. */
-  kept: 4,
+  kept: 3,
+  /** On the transmit ring of queue 0; of queue n: this + n. */
+  slow: 4,
 } as const;
+
+/** The frame of a transmit buffer, with what the driver must know of it while it is under way. */
+export class TransmitFrame extends Frame {
+  /** One of {@link Place}. */
+  place: number = Place.stack;
+  /** Flow bucket. */
+  bucket = 0;
+  /** Slots of it that the backend has not answered, as bits. */
+  pending = 0;
+
+  /**
+   * @param owner takes it back.
+   * @param index its number.
+   * @param home where its buffer begins.
+   * @param capacity bytes of the buffer.
+   * @param ref grant of the page that the whole buffer lies in, or 0 when it is larger than that.
+   */
+  constructor(
+    owner: FrameOwner,
+    index: number,
+    home: Address,
+    capacity: number,
+    readonly ref: number,
+  ) {
+    super(owner, index, home, capacity);
+  }
+}
+
+/** Whether a frame is one piece within its own buffer, and that within one page: one slot, of a known grant. */
+export function isPlain(frame: TransmitFrame): boolean {
+  return (
+    frame.next === null &&
+    frame.segmentation === Segmentation.none &&
+    frame.ref !== 0 &&
+    frame.address >= frame.home &&
+    frame.address + frame.length <= frame.home + frame.capacity
+  );
+}
 
 /** The transmit memory of one connection. */
 export class TransmitBuffers implements FrameOwner {
   /** The pages, as a plugin sees them. */
   readonly shared: SharedPages;
   /** Every buffer's frame by its index: the small ones, then the large ones. */
-  readonly frames: readonly Frame[];
-  /** {@link Place} of each frame. */
-  readonly place: Uint8Array;
-  /** Flow bucket of each frame that is under way. */
-  readonly bucket: Uint16Array;
+  readonly frames: readonly TransmitFrame[];
   /** The longest frame that some buffer has room for within one page. */
   readonly pieceBytes: number;
   /** Somebody was refused a buffer, and none came home since. */
@@ -69,8 +106,8 @@ export class TransmitBuffers implements FrameOwner {
   private readonly smallBytes: number;
   private readonly first: Address;
   private readonly end: Address;
-  private readonly freeSmall: Frame[];
-  private readonly freeLarge: Frame[];
+  private readonly freeSmall: TransmitFrame[];
+  private readonly freeLarge: TransmitFrame[];
   private topSmall: number;
   private topLarge: number;
   private retired = false;
@@ -91,6 +128,8 @@ export class TransmitBuffers implements FrameOwner {
     private readonly onReturn: () => void,
   ) {
     const { small, smallBytes, large } = options;
+    if (small + large > MOST_BUFFERS)
+      throw new RangeError(`transmit buffers: expected ${MOST_BUFFERS} at most, saw ${small} small and ${large} large`);
     const stride = strideOf(smallBytes);
     // Buffers a power of two apart share a few sets of the cache, and their headers would push each other out:
     // each begins a few lines later than its neighbour, as far as there is room.
@@ -104,17 +143,18 @@ export class TransmitBuffers implements FrameOwner {
     this.smallBytes = smallBytes;
     this.pieceBytes = large > 0 ? PAGE_BYTES : Math.min(smallBytes, PAGE_BYTES);
     const firstLarge = this.first + smallPages * PAGE_BYTES;
-    this.frames = Array.from({ length: small + large }, (_, i) =>
-      i < small
-        ? new Frame(this, i, this.first + i * stride + (i % colours) * CACHE_LINE_BYTES, smallBytes)
-        : new Frame(this, i, firstLarge + (i - small) * LARGE_BUFFER_BYTES, LARGE_BUFFER_BYTES),
-    );
+    this.frames = Array.from({ length: small + large }, (_, i) => {
+      if (i >= small) {
+        const home = firstLarge + (i - small) * LARGE_BUFFER_BYTES;
+        return new TransmitFrame(this, i, home, LARGE_BUFFER_BYTES, 0);
+      }
+      const home = this.first + i * stride + (i % colours) * CACHE_LINE_BYTES;
+      return new TransmitFrame(this, i, home, smallBytes, stride <= PAGE_BYTES ? this.refAt(home) : 0);
+    });
     this.freeSmall = this.frames.slice(0, small).reverse();
     this.freeLarge = this.frames.slice(small).reverse();
     this.topSmall = small;
     this.topLarge = large;
-    this.place = new Uint8Array(small + large);
-    this.bucket = new Uint16Array(small + large);
   }
 
   /** Buffers that nobody holds. */
@@ -123,8 +163,8 @@ export class TransmitBuffers implements FrameOwner {
   }
 
   /** A buffer of at least `bytes`, held once, described as empty at its home; null when none is free. */
-  allocate(bytes: number): Frame | null {
-    let frame: Frame;
+  allocate(bytes: number): TransmitFrame | null {
+    let frame: TransmitFrame;
     if (bytes <= this.smallBytes && this.topSmall > 0) frame = this.freeSmall[--this.topSmall]!;
     else if (bytes <= LARGE_BUFFER_BYTES && this.topLarge > 0) frame = this.freeLarge[--this.topLarge]!;
     else {
@@ -138,7 +178,7 @@ export class TransmitBuffers implements FrameOwner {
   }
 
   /** Whether `frame` is one of these buffers. */
-  owns(frame: Frame): boolean {
+  owns(frame: Frame): frame is TransmitFrame {
     return this.frames[frame.index] === frame;
   }
 
@@ -159,7 +199,7 @@ export class TransmitBuffers implements FrameOwner {
   }
 
   /** A copy of a chain in one piece, held once; null when no buffer is free. The chain stays the caller's. */
-  gather(head: Frame): Frame | null {
+  gather(head: Frame): TransmitFrame | null {
     const copy = this.allocate(head.totalBytes);
     if (copy === null) return null;
     let at = 0;
@@ -175,8 +215,8 @@ export class TransmitBuffers implements FrameOwner {
   }
 
   /** Gives a frame that was under way back to its holders: the last use that this driver has for it. */
-  finish(frame: Frame): void {
-    this.place[frame.index] = Place.stack;
+  finish(frame: TransmitFrame): void {
+    frame.place = Place.stack;
     if (frame.next === null) frame.release();
     else releaseChain(frame);
   }
@@ -184,8 +224,8 @@ export class TransmitBuffers implements FrameOwner {
   /** {@inheritDoc FrameOwner.reclaim} */
   reclaim(frame: Frame): void {
     frame.next = null;
-    if (frame.index < this.small) this.freeSmall[this.topSmall++] = frame;
-    else this.freeLarge[this.topLarge++] = frame;
+    if (frame.index < this.small) this.freeSmall[this.topSmall++] = frame as TransmitFrame;
+    else this.freeLarge[this.topLarge++] = frame as TransmitFrame;
     if (this.retired) this.releaseWhenHome();
     else if (this.starved) {
       this.starved = false;

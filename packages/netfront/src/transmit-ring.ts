@@ -4,6 +4,9 @@
  * Called by the transmit path, which has made sure that a frame lies in the shared pages, in few enough pieces,
  * and that there is room. The ring holds a frame from `send` until its last slot is answered. Every answer is
  * checked against what is owed; one that cannot be is a breach, after which the ring is not touched again.
+ *
+ * A request's id is the number of its buffer and, above that, the number of the piece. So an id needs no table:
+ * an answer leads to its frame, and the frame knows which pieces are owed an answer, and on which ring.
  */
 import { Checksum, PAGE_BYTES, Segmentation } from '@netaccel/core-hooks';
 import type { Address, Frame, Memory } from '@netaccel/core-hooks';
@@ -19,16 +22,16 @@ import {
   txResponse,
 } from '@netaccel/xen/netif';
 import type { Counters } from './counters.js';
-import type { TransmitBuffers } from './transmit-buffers.js';
-import { Place } from './transmit-buffers.js';
+import type { SlowFlows } from './flow.js';
+import { firstHalf, join, secondHalf, sharedWord } from './slot-words.js';
+import { MOST_BUFFERS, Place, isPlain } from './transmit-buffers.js';
+import type { TransmitBuffers, TransmitFrame } from './transmit-buffers.js';
 
-const GREF = txRequest.fields.gref.offset >>> 2;
-const OFFSET = txRequest.fields.offset.offset >>> 1;
-const FLAGS = txRequest.fields.flags.offset >>> 1;
-const ID = txRequest.fields.id.offset >>> 1;
-const SIZE = txRequest.fields.size.offset >>> 1;
-const RESPONSE_ID = txResponse.fields.id.offset >>> 1;
-const RESPONSE_STATUS = txResponse.fields.status.offset >>> 1;
+const request = txRequest.fields;
+const GREF = request.gref.offset >>> 2;
+const OFFSET_FLAGS = sharedWord(request.offset, request.flags);
+const ID_SIZE = sharedWord(request.id, request.size);
+const ID_STATUS = sharedWord(txResponse.fields.id, txResponse.fields.status);
 const EXTRA_TYPE = extraGso.fields.type.offset;
 const EXTRA_FLAGS = extraGso.fields.flags.offset;
 const GSO_TYPE = extraGso.fields.gsoType.offset;
@@ -39,8 +42,9 @@ const GSO_FEATURES = extraGso.fields.features.offset >>> 1;
 /** Slots that the largest packet takes: its fragments and one extra. */
 const MOST_SLOTS = MIN_SLOTS_PER_PACKET + 1;
 const PAGE_MASK = PAGE_BYTES - 1;
-/** In {@link TransmitRing.frameOf}: the backend does not owe an answer for this id. */
-const NOBODY = 0xffff;
+/** Bits of an id that are the buffer's number. */
+const INDEX_BITS = Math.log2(MOST_BUFFERS);
+const INDEX_MASK = MOST_BUFFERS - 1;
 
 /** Pages that `length` bytes at `address` touch: the slots they take. */
 export function pagesOf(address: Address, length: number): number {
@@ -53,24 +57,19 @@ export class TransmitRing {
   breach: string | null = null;
   private readonly ring: FrontRing;
   private readonly words: Uint32Array;
-  private readonly halves: Uint16Array;
-  private readonly bytes: Uint8Array;
-  /** Index of the frame that each id stands for. */
-  private readonly frameOf = new Uint16Array(TX_RING_SLOTS).fill(NOBODY);
-  /** Ids that are free, as a stack. */
-  private readonly ids = Uint16Array.from({ length: TX_RING_SLOTS }, (_, i) => TX_RING_SLOTS - 1 - i);
-  private freeIds = TX_RING_SLOTS;
+  private readonly memory: Memory;
+  /** {@link Place} of the frames on this ring. */
+  private readonly place: number;
   /** Answers that are owed for slots of extra information: they carry no id. */
   private extras = 0;
-  /** Slots of each frame that are not answered. */
-  private readonly slotsOf: Uint8Array;
   private held = false;
 
   /**
    * @param memory the guest's memory.
    * @param page the ring's page.
+   * @param queue its number.
    * @param buffers whose frames it sends.
-   * @param slow frames on transmit rings by flow bucket: counted up here at `send`, down at the last answer.
+   * @param flows told of each frame that goes on the ring, and comes off.
    * @param counters the device's totals.
    * @param notify notifies the backend.
    * @param start where the indices begin.
@@ -78,17 +77,17 @@ export class TransmitRing {
   constructor(
     memory: Memory,
     page: Address,
+    queue: number,
     private readonly buffers: TransmitBuffers,
-    private readonly slow: Uint16Array,
+    private readonly flows: SlowFlows,
     private readonly counters: Counters,
     private readonly notify: () => void,
     start: number,
   ) {
+    this.memory = memory;
     this.words = memory.words;
-    this.halves = memory.halves;
-    this.bytes = memory.bytes;
+    this.place = Place.slow + queue;
     this.ring = new FrontRing(memory, page, TX_RING_SLOTS, txRequest.size, start);
-    this.slotsOf = new Uint8Array(buffers.frames.length);
   }
 
   /** Whether the largest packet has room. */
@@ -115,24 +114,19 @@ export class TransmitRing {
    * Writes a frame's requests; `publish` shows them to the backend. First fragment, extras, further fragments;
    * the first request's size is the whole packet's (netif.h).
    */
-  send(head: Frame): void {
+  send(head: TransmitFrame): void {
     let flags = 0;
     if (head.checksum === Checksum.blank) flags = TxFlag.csumBlank | TxFlag.dataValidated;
     else if (head.checksum === Checksum.good) flags = TxFlag.dataValidated;
-    const { index } = head;
-    this.buffers.place[index] = Place.slow;
-    this.slow[this.buffers.bucket[index]!]!++;
+    head.place = this.place;
+    this.flows.begin(head.bucket);
     this.counters.txSlowFrames++;
     this.counters.txSlowBytes += head.totalBytes;
     this.held = true;
-    if (
-      head.next === null &&
-      head.segmentation === Segmentation.none &&
-      pagesOf(head.address, head.length) === 1
-    ) {
-      this.slotsOf[index] = 1;
-      this.request(index, head.address, head.totalBytes, flags);
-    } else this.sendPieces(head, index, flags);
+    if (isPlain(head)) {
+      head.pending = 1;
+      this.write(head.ref, head.address, flags, head.index, head.length);
+    } else this.sendPieces(head, flags);
   }
 
   /** Shows the backend what was sent, and notifies it if it asked for that. */
@@ -151,24 +145,28 @@ export class TransmitRing {
    */
   collect(limit: number): number {
     if (this.breach !== null) return 0;
-    const { ring, halves } = this;
+    const { ring, words, buffers } = this;
     const waiting = ring.available();
     if (waiting < 0) return this.fail('more transmit responses than requests');
     const count = waiting < limit ? waiting : limit;
     for (let i = 0; i < count; i++) {
-      const at = ring.slot(ring.consumed) >>> 1;
-      const status = (halves[at + RESPONSE_STATUS]! << 16) >> 16;
+      const word = words[(ring.slot(ring.consumed) >>> 2) + ID_STATUS]!;
+      const status = (secondHalf(word) << 16) >> 16;
       if (status === Status.null) {
         if (this.extras === 0) return this.fail('a null transmit response that answers no extra');
         this.extras--;
       } else {
-        const id = halves[at + RESPONSE_ID]!;
-        const index = id < TX_RING_SLOTS ? this.frameOf[id]! : NOBODY;
-        if (index === NOBODY) return this.fail(`a transmit response with id ${id}, which is not outstanding`);
-        this.frameOf[id] = NOBODY;
-        this.ids[this.freeIds++] = id;
+        const id = firstHalf(word);
+        const frame = buffers.frames[id & INDEX_MASK];
+        const piece = 1 << (id >>> INDEX_BITS);
+        if (frame === undefined || frame.place !== this.place || (frame.pending & piece) === 0)
+          return this.fail(`a transmit response with id ${id}, which is not outstanding`);
         if (status !== Status.okay) this.countFailure(status);
-        if (--this.slotsOf[index]! === 0) this.done(index);
+        frame.pending ^= piece;
+        if (frame.pending === 0) {
+          this.flows.end(frame.bucket);
+          buffers.finish(frame);
+        }
       }
       ring.consumed = (ring.consumed + 1) >>> 0;
     }
@@ -185,57 +183,50 @@ export class TransmitRing {
 
   /** The backend is gone: every frame on the ring comes back, unanswered. */
   abandon(): void {
-    for (let id = 0; id < TX_RING_SLOTS; id++) {
-      const index = this.frameOf[id]!;
-      this.frameOf[id] = NOBODY;
-      if (index === NOBODY || this.slotsOf[index] === 0) continue;
-      this.slotsOf[index] = 0;
+    for (const frame of this.buffers.frames) {
+      if (frame.place !== this.place) continue;
       this.counters.txUnanswered++;
-      this.done(index);
+      this.flows.end(frame.bucket);
+      this.buffers.finish(frame);
     }
   }
 
-  private sendPieces(head: Frame, index: number, flags: number): void {
+  private sendPieces(head: TransmitFrame, flags: number): void {
     let left = 0;
     for (let f: Frame | null = head; f !== null; f = f.next) left += pagesOf(f.address, f.length);
-    this.slotsOf[index] = left;
-    let first = true;
+    head.pending = (1 << left) - 1;
+    let piece = 0;
     for (let f: Frame | null = head; f !== null; f = f.next) {
-      let address = f.address;
-      const end = address + f.length;
-      while (address < end) {
+      const end = f.address + f.length;
+      for (let address = f.address; address < end; piece++) {
         const room = PAGE_BYTES - (address & PAGE_MASK);
         const bytes = end - address < room ? end - address : room;
+        const ref = this.buffers.refAt(address);
+        const id = (piece << INDEX_BITS) | head.index;
         const more = --left > 0 ? TxFlag.moreData : 0;
-        if (!first) this.request(index, address, bytes, more);
-        else if (head.segmentation === Segmentation.none)
-          this.request(index, address, head.totalBytes, flags | more);
+        if (piece > 0) this.write(ref, address, more, id, bytes);
+        else if (head.segmentation === Segmentation.none) this.write(ref, address, flags | more, id, head.totalBytes);
         else {
-          this.request(index, address, head.totalBytes, flags | more | TxFlag.extraInfo);
+          this.write(ref, address, flags | more | TxFlag.extraInfo, id, head.totalBytes);
           this.gso(head);
         }
-        first = false;
         address += bytes;
       }
     }
   }
 
-  private request(index: number, address: Address, size: number, flags: number): void {
-    const { ring, halves, ids } = this;
-    const id = ids[--this.freeIds]!;
-    this.frameOf[id] = index;
-    const at = ring.slot(ring.produced);
-    const half = at >>> 1;
-    this.words[(at >>> 2) + GREF] = this.buffers.refAt(address);
-    halves[half + OFFSET] = address & PAGE_MASK;
-    halves[half + FLAGS] = flags;
-    halves[half + ID] = id;
-    halves[half + SIZE] = size;
+  private write(ref: number, address: Address, flags: number, id: number, size: number): void {
+    const { ring, words } = this;
+    const at = ring.slot(ring.produced) >>> 2;
+    words[at + GREF] = ref;
+    words[at + OFFSET_FLAGS] = join(address & PAGE_MASK, flags);
+    words[at + ID_SIZE] = join(id, size);
     ring.produced = (ring.produced + 1) >>> 0;
   }
 
   private gso(head: Frame): void {
-    const { ring, bytes, halves } = this;
+    const { ring } = this;
+    const { bytes, halves } = this.memory;
     const at = ring.slot(ring.produced);
     bytes[at + EXTRA_TYPE] = ExtraType.gso;
     bytes[at + EXTRA_FLAGS] = 0;
@@ -245,11 +236,6 @@ export class TransmitRing {
     halves[(at >>> 1) + GSO_FEATURES] = 0;
     this.extras++;
     ring.produced = (ring.produced + 1) >>> 0;
-  }
-
-  private done(index: number): void {
-    this.slow[this.buffers.bucket[index]!]!--;
-    this.buffers.finish(this.buffers.frames[index]!);
   }
 
   private countFailure(status: number): void {

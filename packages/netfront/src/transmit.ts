@@ -16,9 +16,10 @@ import { fillChecksum } from './checksum.js';
 import type { Counters } from './counters.js';
 import { FastTransmit, Offer } from './fast-transmit.js';
 import { UNSORTED, flowBucket } from './flow.js';
+import type { SlowFlows } from './flow.js';
 import type { Hooks } from './hooks.js';
-import { Place } from './transmit-buffers.js';
-import type { TransmitBuffers } from './transmit-buffers.js';
+import { Place, isPlain } from './transmit-buffers.js';
+import type { TransmitBuffers, TransmitFrame } from './transmit-buffers.js';
 import { pagesOf } from './transmit-ring.js';
 import type { TransmitRing } from './transmit-ring.js';
 
@@ -73,12 +74,13 @@ export class TransmitPath {
   /** Told when a frame is kept: somebody may watch that it does not stay for ever. */
   onKept: (() => void) | null = null;
   private refused = false;
+  private readonly view: DataView;
 
   /**
    * @param memory the guest's memory.
    * @param buffers the transmit memory.
    * @param rings one per queue.
-   * @param slow frames on the rings by flow bucket: the rings count, the fast path looks.
+   * @param slow which flows have frames on the rings.
    * @param features what the backend takes.
    * @param counters the device's totals.
    * @param raise asks for a poll.
@@ -88,12 +90,14 @@ export class TransmitPath {
     private readonly memory: Memory,
     private readonly buffers: TransmitBuffers,
     private readonly rings: readonly TransmitRing[],
-    private readonly slow: Uint16Array,
+    private readonly slow: SlowFlows,
     private readonly features: TransmitFeatures,
     private readonly counters: Counters,
     private readonly raise: () => void,
     private readonly onReady: () => void,
   ) {
+    const { buffer, byteOffset, byteLength } = memory.bytes;
+    this.view = new DataView(buffer, byteOffset, byteLength);
     this.fast = new FastTransmit(buffers, slow, counters);
   }
 
@@ -109,9 +113,9 @@ export class TransmitPath {
     if (head === null) return this.stops === 0 || this.refuse();
     // Flows are told apart for the plugin's sake and to choose a queue; with neither, nobody asks.
     const sorted = this.fast.offering || this.rings.length > 1;
-    const bucket = sorted ? flowBucket(this.memory, head.address, head.length) : UNSORTED;
-    const ring = this.rings[bucket % this.rings.length]!;
-    this.buffers.bucket[head.index] = bucket;
+    const bucket = sorted ? flowBucket(this.view, head.address, head.length) : UNSORTED;
+    const ring = this.ringOf(bucket);
+    head.bucket = bucket;
     if (this.fast.offering) {
       const offer = this.offer(ring, head, bucket, more);
       if (offer === Offer.sent) return this.held(more);
@@ -213,18 +217,14 @@ export class TransmitPath {
       .map(([name]) => name);
   }
 
-  /** Whether a frame can go slow as it is: the common case, without a call. */
-  private sendable(frame: Frame): boolean {
+  /** Whether a frame can go slow as it is: the common case, of one piece in its own buffer. */
+  private sendable(frame: Frame): frame is TransmitFrame {
     return (
-      frame.next === null &&
-      frame.segmentation === Segmentation.none &&
-      frame.length >= ETHERNET_HEADER_BYTES &&
-      frame.totalBytes === frame.length &&
       this.buffers.owns(frame) &&
-      this.buffers.place[frame.index] === Place.stack &&
-      (frame.address & 1) === 0 &&
-      pagesOf(frame.address, frame.length) === 1 &&
-      this.buffers.holds(frame)
+      frame.place === Place.stack &&
+      isPlain(frame) &&
+      frame.totalBytes === frame.length &&
+      frame.length >= ETHERNET_HEADER_BYTES
     );
   }
 
@@ -232,9 +232,9 @@ export class TransmitPath {
    * Makes a frame fit for the slow path, by a copy where that helps.
    * @returns null when it was dropped and counted, or when a buffer is missing: then the queue is stopped.
    */
-  private prepare(frame: Frame): Frame | null {
+  private prepare(frame: Frame): TransmitFrame | null {
     const { buffers, features } = this;
-    if (buffers.owns(frame) && buffers.place[frame.index] !== Place.stack)
+    if (buffers.owns(frame) && frame.place !== Place.stack)
       throw new FrameInUseError(frame.index);
     let bytes = 0;
     let slots = 0;
@@ -256,7 +256,7 @@ export class TransmitPath {
       return this.drop(frame);
     }
     const most = features.scatterGather ? MIN_SLOTS_PER_PACKET : 1;
-    const fits = frame.length > 0 && (frame.address & 1) === 0 && slots <= most;
+    const fits = frame.length > 0 && slots <= most;
     if (fits && buffers.owns(frame) && buffers.holdsChain(frame)) return frame;
     const copy = buffers.gather(frame);
     if (copy === null) {
@@ -269,19 +269,19 @@ export class TransmitPath {
   }
 
   /** Offers a frame; what the backend has answered by now is collected first, if it is in the frame's way. */
-  private offer(ring: TransmitRing, head: Frame, bucket: number, more: boolean): Offer {
-    if (this.slow[bucket] !== 0 || this.slow[UNSORTED] !== 0) ring.collect(ring.outstanding);
+  private offer(ring: TransmitRing, head: TransmitFrame, bucket: number, more: boolean): Offer {
+    if (this.slow.busy(bucket)) ring.collect(ring.outstanding);
     return this.fast.offer(head, bucket, more);
   }
 
-  private sendSlow(ring: TransmitRing, head: Frame): void {
+  private sendSlow(ring: TransmitRing, head: TransmitFrame): void {
     if (head.checksum === Checksum.blank && !(this.features.checksumIpv4 && this.features.checksumIpv6))
       if (fillChecksum(this.memory, head, this.features)) this.counters.txChecksummed++;
     ring.send(head);
   }
 
   private sendKept(): void {
-    const { index } = this.fast.kept!;
+    const frame = this.fast.kept!;
     const serial = this.fast.keptSerial;
     const offer = this.fast.retry();
     if (offer === Offer.kept) {
@@ -290,8 +290,8 @@ export class TransmitPath {
     }
     this.stops &= ~Stop.frameKept;
     if (offer === Offer.sent) return;
-    const ring = this.rings[this.buffers.bucket[index]! % this.rings.length]!;
-    this.sendSlow(ring, this.buffers.frames[index]!);
+    const ring = this.ringOf(frame.bucket);
+    this.sendSlow(ring, frame);
     ring.publish();
     if (!ring.room) this.stop(Stop.ringFull);
   }
@@ -321,6 +321,11 @@ export class TransmitPath {
   private refuse(): false {
     this.refused = true;
     return false;
+  }
+
+  private ringOf(bucket: number): TransmitRing {
+    const { rings } = this;
+    return rings.length === 1 ? rings[0]! : rings[bucket % rings.length]!;
   }
 
   private room(): boolean {

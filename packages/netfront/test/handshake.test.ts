@@ -267,7 +267,7 @@ describe('orders', () => {
       await lab.run(started);
       expect({ steps, ...(await lab.end()) }).toEqual({ steps, ...CLEAN_END });
     }
-  });
+  }, 60_000);
 
   test('another host: the old backend domain is gone, a new one serves the device', async () => {
     const lab = await VifLab.connected();
@@ -375,7 +375,7 @@ describe('what cannot be connected', () => {
       if (requests > at) expect(error).toMatchObject({ code: 'FAILED' });
       expect({ at, ...(await lab.end()) }).toEqual({ at, ...CLEAN_END });
     }
-  });
+  }, 60_000);
 });
 
 test('the backend’s carrier key', async () => {

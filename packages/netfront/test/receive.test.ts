@@ -230,11 +230,11 @@ describe('pages', () => {
     lab.stack.releaseHeld();
     // What a buffer held before is not there for the backend to find.
     const frame = lab.front.allocate(60)!;
-    lab.guest.memory.bytes.fill(0xee, frame.home, frame.home + 2048);
+    lab.guest.memory.bytes.fill(0xee, frame.home, frame.home + frame.capacity);
     frame.release();
     const again = lab.front.allocate(60)!;
     expect(again.home).toBe(frame.home);
-    expect(lab.guest.memory.bytes.subarray(again.home, again.home + 2048).every((byte) => byte === 0)).toBe(
+    expect(lab.guest.memory.bytes.subarray(again.home, again.home + again.capacity).every((byte) => byte === 0)).toBe(
       true,
     );
     again.release();

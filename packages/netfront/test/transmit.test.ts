@@ -109,7 +109,7 @@ describe('slots', () => {
     lab.backend.queue.respond(b!, 0);
     lab.backend.queue.publishTx();
     await lab.settle();
-    expect(free()).toEqual({ small: before.small + 2, large: before.large + 1 });
+    expect(free()).toEqual({ small: before.small + 1, large: before.large + 2 });
     expect(await lab.end()).toEqual(CLEAN_END);
   });
 });

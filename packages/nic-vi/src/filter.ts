@@ -3,8 +3,6 @@
  * looked up by the NIC. Every key has the destination MAC and the VLAN, so that a guest can only draw what is
  * addressed to it.
  */
-import { Protocol, UNTAGGED, pair, unpair } from './headers.js';
-
 /** What both kinds of port filter name. */
 export interface FlowSpec {
   /** Destination MAC, 6 bytes. */
@@ -19,26 +17,57 @@ export interface FlowSpec {
   readonly localPort: number;
 }
 
+/** One connection: destination and source. */
+export interface FullFilter extends FlowSpec {
+  /** Which kind it is. */
+  readonly kind: 'full';
+  /** Source address, as long as `localAddress`. */
+  readonly remoteAddress: ArrayLike<number>;
+  /** Source port. */
+  readonly remotePort: number;
+}
+
+/** One destination port, from anywhere. */
+export interface LocalFilter extends FlowSpec {
+  /** Which kind it is. */
+  readonly kind: 'local';
+}
+
+/** One MAC on one VLAN. */
+export interface MacVlanFilter {
+  /** Which kind it is. */
+  readonly kind: 'macVlan';
+  /** Destination MAC, 6 bytes; it may be a group's. */
+  readonly mac: ArrayLike<number>;
+  /** VLAN id, 0 to 4095; left out for frames without a tag. */
+  readonly vlan?: number;
+}
+
+/** One MAC, with any tag or none. */
+export interface MacFilter {
+  /** Which kind it is. */
+  readonly kind: 'mac';
+  /** Destination MAC, 6 bytes; it may be a group's. */
+  readonly mac: ArrayLike<number>;
+}
+
+/** Frames to groups and to broadcast that nothing else matches. */
+export interface UnmatchedMulticastFilter {
+  /** Which kind it is. */
+  readonly kind: 'unmatchedMulticast';
+}
+
+/** All other frames that nothing else matches (promiscuous). */
+export interface UnmatchedUnicastFilter {
+  /** Which kind it is. */
+  readonly kind: 'unmatchedUnicast';
+}
+
+/** A filter that is found by its key. */
+export type KeyedFilter = FullFilter | LocalFilter | MacVlanFilter | MacFilter;
+
 /** A filter, most specific kind first; a frame goes where the most specific one that matches says. */
-export type FilterSpec =
-  /** One connection: destination and source. */
-  | (FlowSpec & {
-      readonly kind: 'full';
-      /** Source address, as long as `localAddress`. */
-      readonly remoteAddress: ArrayLike<number>;
-      /** Source port. */
-      readonly remotePort: number;
-    })
-  /** One destination port, from anywhere. */
-  | (FlowSpec & { readonly kind: 'local' })
-  /** One MAC, which may be a group's, on one VLAN; `vlan` left out is frames without a tag. */
-  | { readonly kind: 'macVlan'; readonly mac: ArrayLike<number>; readonly vlan?: number }
-  /** One MAC, which may be a group's, with any tag or none. */
-  | { readonly kind: 'mac'; readonly mac: ArrayLike<number> }
-  /** Group and broadcast frames that nothing else matches. */
-  | { readonly kind: 'unmatchedMulticast' }
-  /** All other frames that nothing else matches (promiscuous). */
-  | { readonly kind: 'unmatchedUnicast' };
+export type FilterSpec = KeyedFilter | UnmatchedMulticastFilter | UnmatchedUnicastFilter;
 
 /** Kinds of filter, most specific first; the index is the kind's number in the NIC. */
 export const filterKinds = [
@@ -52,22 +81,6 @@ export const filterKinds = [
 /** A kind of filter. */
 export type FilterKind = (typeof filterKinds)[number];
 
-/** Numbers of the kinds that are found by hash. */
-export const FilterKindNumber = { full: 0, local: 1, macVlan: 2, mac: 3 } as const;
-
-/** Words of a key: which, mac0, mac1, ports, destination 4, source 4. */
-export const FILTER_KEY_WORDS = 12;
-/** Where they are. */
-export const FilterKey = { which: 0, mac0: 1, mac1: 2, ports: 3, destination: 4, source: 8 } as const;
-
-/** The key's first word: what the other words mean. */
-export function filterWhich(kind: number, version: number, protocol: number, vlan: number): number {
-  return kind | (version << 4) | (protocol << 8) | (vlan << 16);
-}
-
-/** VLAN in the key of a filter that takes any. */
-export const ANY_VLAN = 0x1fff;
-
 /** A filter specification that cannot be. */
 export class FilterSpecError extends Error {
   /** Stable code for programs. */
@@ -77,91 +90,4 @@ export class FilterSpecError extends Error {
     super(message);
     this.name = 'FilterSpecError';
   }
-}
-
-/**
- * Writes the key of a filter that is found by hash.
- * @returns its kind's number.
- * @throws FilterSpecError for a field out of range.
- */
-export function encodeFilterKey(
-  spec: Exclude<FilterSpec, { kind: 'unmatchedMulticast' | 'unmatchedUnicast' }>,
-  key: Int32Array,
-): number {
-  key.fill(0);
-  const kind = FilterKindNumber[spec.kind];
-  const mac = bytesOf('mac', spec.mac, [6]);
-  key[FilterKey.mac0] = pair(mac, 0);
-  key[FilterKey.mac1] = pair([mac[4]!, mac[5]!, 0, 0], 0);
-  const vlan = spec.kind === 'mac' ? ANY_VLAN : vlanOf(spec.vlan);
-  if (spec.kind === 'mac' || spec.kind === 'macVlan') {
-    key[FilterKey.which] = filterWhich(kind, 0, 0, vlan);
-    return kind;
-  }
-  const local = bytesOf('localAddress', spec.localAddress, [4, 16]);
-  const protocol = Protocol[spec.protocol];
-  key[FilterKey.which] = filterWhich(kind, local.length === 4 ? 4 : 6, protocol, vlan);
-  const to = portOf('localPort', spec.localPort);
-  for (let i = 0; i < local.length; i += 4) key[FilterKey.destination + i / 4] = pair(local, i);
-  let from = 0;
-  if (spec.kind === 'full') {
-    const remote = bytesOf('remoteAddress', spec.remoteAddress, [local.length]);
-    for (let i = 0; i < remote.length; i += 4) key[FilterKey.source + i / 4] = pair(remote, i);
-    from = portOf('remotePort', spec.remotePort);
-  }
-  key[FilterKey.ports] = pair([from >>> 8, from, to >>> 8, to], 0);
-  return kind;
-}
-
-/** The specification that a key was made from. */
-export function decodeFilterKey(kind: number, key: ArrayLike<number>): FilterSpec {
-  const name = filterKinds[kind]!;
-  if (name === 'unmatchedMulticast' || name === 'unmatchedUnicast') return { kind: name };
-  const mac = bytesFrom(key, FilterKey.mac0, 8).slice(0, 6);
-  const which = key[FilterKey.which]!;
-  const tag = (which >>> 16) & ANY_VLAN;
-  const vlan = tag === UNTAGGED ? {} : { vlan: tag };
-  if (name === 'mac') return { kind: name, mac };
-  if (name === 'macVlan') return { kind: name, mac, ...vlan };
-  const length = ((which >>> 4) & 0xf) === 4 ? 4 : 16;
-  const ports = bytesFrom(key, FilterKey.ports, 4);
-  const flow: FlowSpec = {
-    mac,
-    ...vlan,
-    protocol: ((which >>> 8) & 0xff) === Protocol.tcp ? 'tcp' : 'udp',
-    localAddress: bytesFrom(key, FilterKey.destination, length),
-    localPort: (ports[2]! << 8) | ports[3]!,
-  };
-  if (name === 'local') return { kind: name, ...flow };
-  return {
-    kind: name,
-    ...flow,
-    remoteAddress: bytesFrom(key, FilterKey.source, length),
-    remotePort: (ports[0]! << 8) | ports[1]!,
-  };
-}
-
-function bytesFrom(key: ArrayLike<number>, word: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  for (let i = 0; i < length; i += 4) unpair(key[word + i / 4]!, bytes, i);
-  return bytes;
-}
-
-function bytesOf(what: string, bytes: ArrayLike<number>, lengths: readonly number[]): ArrayLike<number> {
-  if (!lengths.includes(bytes.length))
-    throw new FilterSpecError(`${what}: ${lengths.join(' or ')} bytes expected, ${bytes.length} seen`);
-  return bytes;
-}
-
-function portOf(what: string, port: number): number {
-  if (!Number.isInteger(port) || port < 0 || port > 0xffff)
-    throw new FilterSpecError(`${what}: 0 to 65535 expected, ${port} seen`);
-  return port;
-}
-
-function vlanOf(vlan: number | undefined): number {
-  if (vlan === undefined) return UNTAGGED;
-  if (!Number.isInteger(vlan) || vlan < 0 || vlan > 0xfff)
-    throw new FilterSpecError(`vlan: 0 to 4095 expected, ${vlan} seen`);
-  return vlan;
 }

@@ -30,11 +30,42 @@ export function unpair(value: number, bytes: Uint8Array, at: number): void {
 }
 
 /** Protocol numbers (IANA). */
-export const Protocol = { tcp: 6, udp: 17 } as const;
+export const Protocol = {
+  /** TCP. */
+  tcp: 6,
+  /** UDP. */
+  udp: 17,
+} as const;
 /** Ethernet types. */
-export const EtherType = { ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, ipv6: 0x86dd } as const;
+export const EtherType = {
+  /** IPv4. */
+  ipv4: 0x0800,
+  /** ARP. */
+  arp: 0x0806,
+  /** A VLAN tag (IEEE 802.1Q). */
+  vlan: 0x8100,
+  /** IPv6. */
+  ipv6: 0x86dd,
+} as const;
 /** TCP's flag bits, as in the header's 14th byte. */
-export const TcpFlag = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16, urg: 32, ece: 64, cwr: 128 } as const;
+export const TcpFlag = {
+  /** No more data. */
+  fin: 1,
+  /** A connection begins. */
+  syn: 2,
+  /** It ends at once. */
+  rst: 4,
+  /** Deliver now. */
+  psh: 8,
+  /** The acknowledgement number counts. */
+  ack: 16,
+  /** The urgent pointer counts. */
+  urg: 32,
+  /** Congestion was seen (RFC 3168). */
+  ece: 64,
+  /** The window was reduced for it. */
+  cwr: 128,
+} as const;
 /** Bytes of an Ethernet header. */
 export const ETHERNET_BYTES = 14;
 /** Bytes of a VLAN tag. */
@@ -70,15 +101,21 @@ export class FrameHeaders {
   payload = 0;
   /** Source port, and in the high half the destination port, as they lie in memory. */
   ports = 0;
-  /** Source address; IPv4 uses the first. */
+  /** Source address, first four bytes; all of an IPv4 one. */
   source0 = 0;
+  /** IPv6: bytes 4 to 7. */
   source1 = 0;
+  /** IPv6: bytes 8 to 11. */
   source2 = 0;
+  /** IPv6: bytes 12 to 15. */
   source3 = 0;
-  /** Destination address; IPv4 uses the first. */
+  /** Destination address, first four bytes; all of an IPv4 one. */
   destination0 = 0;
+  /** IPv6: bytes 4 to 7. */
   destination1 = 0;
+  /** IPv6: bytes 8 to 11. */
   destination2 = 0;
+  /** IPv6: bytes 12 to 15. */
   destination3 = 0;
   /** TCP flags, {@link TcpFlag}. */
   tcpFlags = 0;

@@ -129,19 +129,27 @@ export const MAX_FRAGMENTS = 64;
 export const MAX_TRANSMIT_BYTES = 0xffff + 18;
 /** Least bytes of a receive buffer. */
 export const MIN_RECEIVE_BUFFER_BYTES = 64;
-/** Descriptors or events of one ring at most, and pages it may be made of. */
-export const RING_LIMITS = {
+/** How big one ring can be. */
+export interface RingLimit {
+  /** Descriptors or events at most. */
+  readonly slots: number;
+  /** Pages at most. */
+  readonly pages: number;
+}
+
+/** How big each ring can be. */
+export const RING_LIMITS: Readonly<Record<'transmit' | 'receive' | 'event', RingLimit>> = {
   transmit: { slots: 2048, pages: 8 },
   receive: { slots: 4096, pages: 8 },
   event: { slots: 4096, pages: 16 },
-} as const;
+};
 
 /** Every structure above, for the documentation's tables. */
 export const viLayouts = [registers, transmitDescriptor, receiveDescriptor, event] as const;
 
 const r = registers.fields;
 /** Byte offsets of the registers, for `Registers.write32` and `read32`. */
-export const Register = {
+export const Register: Readonly<Record<keyof typeof r, number>> = {
   transmitProducer: r.transmitProducer.offset,
   receiveProducer: r.receiveProducer.offset,
   eventConsumer: r.eventConsumer.offset,
@@ -152,7 +160,7 @@ export const Register = {
   generation: r.generation.offset,
   link: r.link.offset,
   live: r.live.offset,
-} as const;
+};
 
 /** The bits of an event's first word, in place: test them on what `EventBatch.flags` holds. */
 export const EventFlag = bitsOf(event.fields, [

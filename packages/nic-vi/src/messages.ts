@@ -116,11 +116,17 @@ export class MessageError extends Error {
 
 /** Pages of rings and their sizes. */
 export interface RingsMessage {
+  /** Grant references of the transmit ring, in order. */
   readonly transmitRefs: Uint32Array;
+  /** Of the receive ring. */
   readonly receiveRefs: Uint32Array;
+  /** Of the event queue. */
   readonly eventRefs: Uint32Array;
+  /** Transmit descriptors, a power of two. */
   readonly transmitCapacity: number;
+  /** Receive descriptors, a power of two. */
   readonly receiveCapacity: number;
+  /** Events, a power of two. */
   readonly eventCapacity: number;
 }
 
@@ -166,19 +172,33 @@ export function decodeRings(bytes: Uint8Array): RingsMessage {
 
 /** What a frontend plugin is told of its VI. */
 export interface HandoverMessage {
+  /** Number of the VI, for messages and people. */
   readonly vi: number;
+  /** Generation of the NIC that it belongs to. */
   readonly generation: number;
+  /** Index that rings and event queue begin at. */
   readonly startIndex: number;
+  /** Grant reference of the register page. */
   readonly registerRef: number;
+  /** Event channel port that notices register writes, 0 for none. */
   readonly doorbellPort: number;
+  /** Event channel port that interrupts arrive on. */
   readonly interruptPort: number;
+  /** Payload bytes of a frame. */
   readonly mtu: number;
+  /** Fragments of one transmit at most. */
   readonly maxFragments: number;
+  /** Bytes of one transmit before cutting. */
   readonly maxTransmitBytes: number;
+  /** Pages of packet buffers that may be registered. */
   readonly maxBufferPages: number;
+  /** Receive filters at most. */
   readonly maxFilters: number;
+  /** Whether received checksums are verified. */
   readonly receiveChecksum: boolean;
+  /** Whether transmit checksums are filled in. */
   readonly transmitChecksum: boolean;
+  /** Whether TCP is cut. */
   readonly segmentation: boolean;
   /** 6 bytes. */
   readonly mac: Uint8Array;
@@ -221,9 +241,11 @@ export function decodeHandover(bytes: Uint8Array): HandoverMessage {
 
 /** Pages to register. */
 export interface BuffersMessage {
+  /** Echoed in the answer. */
   readonly cookie: number;
   /** Whether the device is to write into them; pages that are granted for reading are for sending only. */
   readonly writable: boolean;
+  /** Grant references of the pages, 1 to 24. */
   readonly refs: Uint32Array;
 }
 
@@ -251,8 +273,11 @@ export function decodeBuffers(bytes: Uint8Array): BuffersMessage {
 
 /** Where registered pages are. */
 export interface BuffersReplyMessage {
+  /** Of the request. */
   readonly cookie: number;
+  /** Pages that were registered. */
   readonly count: number;
+  /** Bus address of the first; the others follow it. */
   readonly bus: number;
 }
 
@@ -276,14 +301,19 @@ export function decodeBuffersReply(bytes: Uint8Array): BuffersReplyMessage {
 
 /** A filter that came or went. */
 export interface FilterMessage {
+  /** Whether it was added; else it was removed. */
   readonly added: boolean;
+  /** Number of the filter. */
   readonly filter: number;
+  /** Transport protocol. */
   readonly protocol: 'tcp' | 'udp';
   /** 4 or 16 bytes. */
   readonly localAddress: Uint8Array;
+  /** Destination port. */
   readonly localPort: number;
   /** As long as `localAddress`; null for a filter that takes any source. */
   readonly remoteAddress: Uint8Array | null;
+  /** Source port; 0 without `remoteAddress`. */
   readonly remotePort: number;
   /** VLAN id, or null for frames without a tag. */
   readonly vlan: number | null;

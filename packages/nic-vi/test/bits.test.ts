@@ -26,7 +26,7 @@ import {
   transmitDescriptor,
 } from '../src/index.js';
 import { nicCounters, portCounters, viCounters } from '../src/model/index.js';
-import { FILTER_KEY_WORDS, FilterKey, FilterKindNumber, ANY_VLAN } from '../src/filter.js';
+import { FILTER_KEY_WORDS, FilterKey, FilterKindNumber, ANY_VLAN } from '../src/model/filter-key.js';
 import { Key } from '../src/model/filter-table.js';
 import { FilterWord, NicCount, PortCount, ViCount } from '../src/model/state.js';
 import { WireCount, wireCounters } from '../src/model/wire-state.js';

@@ -47,7 +47,7 @@ describe('allocation', () => {
         change,
         'BAD_REQUEST',
       ]);
-    expect(lab.nics[1].describe().vis).toEqual({ live: 1, most: 8 });
+    expect(lab.nics[1].describe()).toMatchObject({ liveVis: 1, maxVis: 8 });
     for (let i = 0; i < 7; i++) lab.vi(1);
     expect(code(() => control.allocateVi(fresh))).toBe('NO_VI');
   });
@@ -195,7 +195,7 @@ describe('reset', () => {
     nic.serviceVi(b.id);
     expect(nic.describe()).toMatchObject({
       generation: 2,
-      vis: { live: 0 },
+      liveVis: 0,
       counters: { resets: 1, staleDoorbells: 2 },
     });
     a.send(makeFrame());
@@ -274,8 +274,8 @@ describe('the control interface', () => {
   it('attaches to a state that is there, and to nothing else', () => {
     const { lab, a, b } = pair();
     const options = { interrupt: () => undefined, concurrent: false };
-    const attached = Nic.attach(lab.memory, lab.nics[1].plan.base * 4, options);
-    expect(attached.describe().vis).toEqual({ live: 1, most: 8 });
+    const attached = Nic.attach(lab.memory, lab.places[1]!, options);
+    expect(attached.describe()).toMatchObject({ liveVis: 1, maxVis: 8 });
     expect(attached.control(0).filters(b.id).length).toBe(1);
     expect(() => Nic.attach(lab.memory, a.transmitAddress, options)).toThrow(/a NIC of version 1 expected/);
   });

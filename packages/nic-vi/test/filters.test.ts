@@ -194,6 +194,7 @@ describe('filters', () => {
     lab.now = 700;
     a.send(makeFrame());
     expect(control.filters(b.id)).toMatchObject([{ hits: 1, lastHitUs: 700 }]);
+    expect(lab.nics[1].filterCount(0)).toBe(1);
     control.retargetFilter(id, c.id);
     a.send(makeFrame());
     expect([b.poll().length, c.poll().length]).toEqual([1, 1]);
@@ -201,5 +202,10 @@ describe('filters', () => {
     expect(control.filters(c.id)).toMatchObject([{ id, hits: 2 }]);
     const other = control.addFilter(b.id, full);
     expect(code(() => control.retargetFilter(other, c.id))).toBe('FILTER_QUOTA');
+    expect(lab.nics[1].filterCount(0)).toBe(2);
+    control.freeVi(c.id);
+    expect(lab.nics[1].filterCount(0)).toBe(1);
+    lab.nics[1].reset();
+    expect(lab.nics[1].filterCount(0)).toBe(0);
   });
 });

@@ -47,6 +47,8 @@ export class Lab {
   readonly memory: PlainMemory;
   readonly nics: [Nic, Nic];
   readonly wire: Wire;
+  /** Where the NICs' states are. */
+  readonly places: number[] = [];
   readonly interrupts: number[] = [];
   readonly startIndex: number;
   now = 0;
@@ -59,7 +61,7 @@ export class Lab {
     const make = (n: number) =>
       Nic.create(
         this.memory,
-        this.take(nicStateBytes(config)),
+        this.places[this.places.push(this.take(nicStateBytes(config))) - 1]!,
         {
           concurrent: false,
           interrupt: (vector) => this.interrupts.push(vector),
@@ -148,7 +150,7 @@ export class TestVi {
     };
     const pagesFor = (at: number, bytes: number) => lab.pages(at, Math.ceil(bytes / PAGE_BYTES));
     this.request = {
-      owner: 10 + lab.nics[side].describe().vis.live,
+      owner: 10 + lab.nics[side].describe().liveVis,
       transmitPages: pagesFor(this.rings.transmitRing, transmitCapacity * 16),
       transmitCapacity,
       receivePages: pagesFor(this.rings.receiveRing, receiveCapacity * 8),
@@ -156,7 +158,7 @@ export class TestVi {
       eventPages: pagesFor(this.rings.eventQueue, eventCapacity * 16),
       eventCapacity,
       registerPage: this.registerPage,
-      vector: 100 * (side + 1) + lab.nics[side].describe().vis.live,
+      vector: 100 * (side + 1) + lab.nics[side].describe().liveVis,
       startIndex: lab.startIndex,
       ...options.request,
     };

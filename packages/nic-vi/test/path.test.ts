@@ -199,7 +199,7 @@ describe('a hostile VI', () => {
       expect(a.counters()['badDoorbells']).toBe(bad);
     }
     expect(b.poll()).toEqual([]);
-    expect(lab.nics[0].describe().vis.live).toBe(1);
+    expect(lab.nics[0].describe().liveVis).toBe(1);
   });
 
   it('claims absurd receive and event indices: frames are dropped, the NIC stands', () => {

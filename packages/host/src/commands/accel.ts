@@ -9,7 +9,7 @@ import type { LabFlags } from './options.js';
 import { ExitCode, Progress, printJson, printTable } from './output.js';
 import { nameOf } from './rates.js';
 import { runCommand } from './run.js';
-import { fastPath, vifState } from './state-words.js';
+import { everyGuest, fastPath, vifState } from './state-words.js';
 
 /** How long vifs have to go where they are sent. */
 const SETTLE_MS = 5000;
@@ -42,8 +42,9 @@ function registerPlugins(accel: Command): void {
       runCommand(flags.json, async () => {
         // A path is the caller's; the lab has a folder of its own.
         const wanted = /^\.{1,2}\//.test(plugin) ? resolve(plugin) : plugin;
-        await callLab(flags.lab, 'load', { host, plugin: wanted });
-        return settle(flags, `${plugin} is loaded on ${host}`, (guest) => guest.host === host && isAllowed(guest), true);
+        const done = (await callLab(flags.lab, 'load', { host, plugin: wanted })) as Loaded;
+        const what = `${done.plugin} is loaded on ${done.host}`;
+        return settle(flags, what, (guest) => guest.host === done.host && isAllowed(guest), true);
       }),
     );
   withLab(accel.command('unload').description('unload a backend plugin from a host'))
@@ -52,8 +53,10 @@ function registerPlugins(accel: Command): void {
     .action((host: string, plugin: string, flags: LabFlags) =>
       runCommand(flags.json, async () => {
         await callLab(flags.lab, 'unload', { host, plugin });
-        const left = (await readLab(flags.lab)).hosts.find(({ name }) => name === host)?.plugins.length ?? 0;
-        return settle(flags, `${plugin} is unloaded from ${host}`, (guest) => guest.host === host && left === 0, false);
+        // Another plugin of the host may take its vifs over.
+        const others = (await readLab(flags.lab)).hosts.find(({ name }) => name === host)?.plugins.length ?? 0;
+        const what = `${plugin} is unloaded from ${host}`;
+        return settle(flags, what, (guest) => guest.host === host && others === 0, false);
       }),
     );
 }
@@ -78,9 +81,18 @@ function registerKeys(accel: Command): void {
     );
 }
 
+interface Loaded {
+  readonly host: string;
+  readonly plugin: string;
+}
+
 interface Changed {
   readonly guest: string;
   readonly port: string | null;
+}
+
+function guestsOf(report: LabReport): GuestReport[] {
+  return everyGuest(report).map(({ guest }) => guest);
 }
 
 function isAllowed({ acceleration }: GuestReport): boolean {
@@ -100,22 +112,22 @@ async function settle(
   let missing: GuestReport[];
   for (;;) {
     report = await readLab(lab);
-    missing = report.hosts.flatMap(({ guests }) => guests).filter((guest) => concerns(guest) && guest.accelerated !== wanted);
+    missing = guestsOf(report).filter((guest) => concerns(guest) && guest.accelerated !== wanted);
     if (missing.length === 0 || performance.now() > end) break;
     progress.show(`${what}; waiting for ${missing.map(nameOf).join(', ')}`);
     await new Promise((done) => setTimeout(done, LOOK_MS));
   }
   progress.clear();
-  const guests = report.hosts.flatMap((host) => host.guests).filter(concerns);
+  const concerned = everyGuest(report).filter(({ guest }) => concerns(guest));
   if (json === true)
     printJson({
       done: what,
-      guests: guests.map((guest) => ({ guest: nameOf(guest), accelerated: guest.accelerated })),
+      guests: concerned.map(({ guest }) => ({ guest: nameOf(guest), accelerated: guest.accelerated })),
     });
   else {
     console.log(what);
-    if (guests.length > 0)
-      printTable(['guest', 'state', 'fast path'], guests.map((guest) => [nameOf(guest), vifState(guest), fastPath(guest)]));
+    const rows = concerned.map(({ guest, host }) => [nameOf(guest), vifState(guest), fastPath(guest, host)]);
+    if (rows.length > 0) printTable(['guest', 'state', 'fast path'], rows);
     for (const guest of missing) console.log(`"netaccel explain ${nameOf(guest)}" says why ${wanted ? 'not' : 'still'}`);
   }
   return missing.length === 0 ? ExitCode.ok : ExitCode.failed;

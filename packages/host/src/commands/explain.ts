@@ -35,7 +35,7 @@ export function registerExplain(program: Command): void {
 
 /** The report for people. */
 export function explainText(report: ExplainReport): string {
-  return [head(report), acceleration(report), traffic(report), declines(report), filters(report), features(report), log(report)]
+  return [head(report), acceleration(report), traffic(report), declines(report), filters(report), losses(report), features(report), log(report)]
     .filter((part) => part !== '')
     .join('\n\n');
 }
@@ -96,6 +96,14 @@ function filters({ filters: rows, guest }: ExplainReport): string {
   return formatTable(
     ['filter in the NIC', 'port', 'VI', 'hits', 'idle'],
     rows.map(({ match, port, vi, hits, idleMs }) => [match, port, vi, hits, `${scaled(idleMs / 1000, 's')}`]),
+  );
+}
+
+function losses({ losses: rows }: ExplainReport): string {
+  if (rows.length === 0) return 'lost: nothing, anywhere on its way';
+  return formatTable(
+    ['lost where', 'what', 'frames'],
+    rows.map(({ where, what, frames }) => [where, what, frames]),
   );
 }
 

@@ -8,7 +8,7 @@ import { printJson, printTable } from './output.js';
 import { nameOf, percent, ratesBetween, scaled } from './rates.js';
 import type { GuestRates } from './rates.js';
 import { runCommand } from './run.js';
-import { fastPath, pluginNames, portNames, vifState } from './state-words.js';
+import { everyGuest, fastPath, pluginNames, portNames, vifState } from './state-words.js';
 
 interface Flags extends LabFlags {
   readonly rates: boolean;
@@ -71,20 +71,18 @@ export function hostRows({ hosts }: LabReport): string[][] {
 }
 
 /** A row a guest. */
-export function guestRows({ hosts }: LabReport, rates: Readonly<Record<string, GuestRates>>): string[][] {
-  return hosts
-    .flatMap(({ guests }) => guests)
-    .map((guest) => {
-      const rate = rates[nameOf(guest)];
-      return [
-        nameOf(guest),
-        guest.vif,
-        guest.ip ?? guest.mac,
-        vifState(guest),
-        fastPath(guest),
-        rate === undefined ? '-' : scaled(rate.txBitsPerSecond, 'b/s'),
-        rate === undefined ? '-' : scaled(rate.rxBitsPerSecond, 'b/s'),
-        percent(rate?.fastShare ?? null),
-      ];
-    });
+export function guestRows(report: LabReport, rates: Readonly<Record<string, GuestRates>>): string[][] {
+  return everyGuest(report).map(({ guest, host }) => {
+    const rate = rates[nameOf(guest)];
+    return [
+      nameOf(guest),
+      guest.vif,
+      guest.ip ?? guest.mac,
+      vifState(guest),
+      fastPath(guest, host),
+      rate === undefined ? '-' : scaled(rate.txBitsPerSecond, 'b/s'),
+      rate === undefined ? '-' : scaled(rate.rxBitsPerSecond, 'b/s'),
+      percent(rate?.fastShare ?? null),
+    ];
+  });
 }

@@ -65,9 +65,13 @@ export function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
+/** Where lines stay, the least time between two of them. */
+const QUIET_MS = 2000;
+
 /** A line that says what goes on: rewritten in place on a terminal, one line a change elsewhere. */
 export class Progress {
   private last = '';
+  private lastLineMs = 0;
 
   /** @param quiet say nothing: with --json, or when asked. */
   constructor(private readonly quiet: boolean) {}
@@ -78,6 +82,9 @@ export class Progress {
     if (process.stderr.isTTY) {
       const columns = process.stderr.columns || 80;
       process.stderr.write(`\r\u001b[K${text.length > columns - 1 ? `${text.slice(0, columns - 2)}…` : text}`);
+    } else if (performance.now() - this.lastLineMs >= QUIET_MS) {
+      note(text);
+      this.lastLineMs = performance.now();
     }
     this.last = text;
   }

@@ -1,5 +1,5 @@
 /** States in few words, for tables. */
-import type { GuestReport, HostReport } from '../up/report.js';
+import type { GuestReport, HostReport, LabReport } from '../up/report.js';
 
 /** A vif's state. */
 export function vifState({ state, carrier, problem }: GuestReport): string {
@@ -7,14 +7,20 @@ export function vifState({ state, carrier, problem }: GuestReport): string {
   return problem === null ? state.toLowerCase() : `${state.toLowerCase()}: ${short(problem)}`;
 }
 
-/** Whether a vif has its fast path, and by which plugin. */
-export function fastPath({ accelerated, acceleration }: GuestReport): string {
+/** Whether a vif has its fast path, by which plugin; or in few words why not, which `explain` says in many. */
+export function fastPath({ accelerated, acceleration }: GuestReport, { plugins }: HostReport): string {
   const { port, backend, frontend, loadFailure } = acceleration;
   if (accelerated) return `${frontend.plugin ?? backend.plugin ?? '?'} ${frontend.version ?? ''}`.trim();
   if (port === null) return 'no: not allowed';
-  if (loadFailure !== null) return 'no: plugin not loaded in the guest';
+  if (plugins.length === 0) return 'no: no plugin loaded';
+  if (loadFailure !== null) return 'no: guest lacks the plugin';
   if (backend.plugin === null) return backend.reason === null ? 'no' : `no: ${short(backend.reason)}`;
-  return `${frontend.state === 'detached' ? 'waiting' : frontend.state}`;
+  return frontend.state === 'detached' ? 'waiting' : frontend.state;
+}
+
+/** Every guest of a lab, with its host. */
+export function everyGuest({ hosts }: LabReport): { guest: GuestReport; host: HostReport }[] {
+  return hosts.flatMap((host) => host.guests.map((guest) => ({ guest, host })));
 }
 
 /** A host's plugins. */

@@ -8,7 +8,7 @@ import { formatTable, printJson } from './output.js';
 import { nameOf, percent, ratesBetween, scaled } from './rates.js';
 import type { GuestRates } from './rates.js';
 import { runCommand } from './run.js';
-import { fastPath, vifState } from './state-words.js';
+import { everyGuest, fastPath, vifState } from './state-words.js';
 import type { LabReport } from '../up/report.js';
 
 interface Flags extends LabFlags {
@@ -78,23 +78,21 @@ function draw(report: LabReport, rates: Readonly<Record<string, GuestRates>>, lo
 }
 
 /** A row a guest. */
-export function topRows({ hosts }: LabReport, rates: Readonly<Record<string, GuestRates>>): string[][] {
-  return hosts
-    .flatMap(({ guests }) => guests)
-    .map((guest) => {
-      const rate = rates[nameOf(guest)];
-      const { txErrors, rxErrors, txDropped, rxDropped } = guest.errors;
-      return [
-        nameOf(guest),
-        vifState(guest),
-        fastPath(guest),
-        scaled(rate?.txBitsPerSecond ?? 0, 'b/s'),
-        scaled(rate?.txFramesPerSecond ?? 0, ''),
-        scaled(rate?.rxBitsPerSecond ?? 0, 'b/s'),
-        scaled(rate?.rxFramesPerSecond ?? 0, ''),
-        percent(rate?.fastShare ?? null),
-        String(Object.values(guest.declines).reduce((sum, n) => sum + n, 0)),
-        String(txErrors + rxErrors + txDropped + rxDropped),
-      ];
-    });
+export function topRows(report: LabReport, rates: Readonly<Record<string, GuestRates>>): string[][] {
+  return everyGuest(report).map(({ guest, host }) => {
+    const rate = rates[nameOf(guest)];
+    const { txErrors, rxErrors, txDropped, rxDropped } = guest.errors;
+    return [
+      nameOf(guest),
+      vifState(guest),
+      fastPath(guest, host),
+      scaled(rate?.txBitsPerSecond ?? 0, 'b/s'),
+      scaled(rate?.txFramesPerSecond ?? 0, ''),
+      scaled(rate?.rxBitsPerSecond ?? 0, 'b/s'),
+      scaled(rate?.rxFramesPerSecond ?? 0, ''),
+      percent(rate?.fastShare ?? null),
+      String(Object.values(guest.declines).reduce((sum, n) => sum + n, 0)),
+      String(txErrors + rxErrors + txDropped + rxDropped),
+    ];
+  });
 }

@@ -3,11 +3,12 @@ import type { LabReport } from '../up/report.js';
 import { hostRows } from './ls.js';
 import { formatTable, styled } from './output.js';
 import { nameOf } from './rates.js';
-import { fastPath, vifState } from './state-words.js';
+import { everyGuest, fastPath, vifState } from './state-words.js';
 
 /** The text. */
 export function summary(report: LabReport): string {
-  const guests = report.hosts.flatMap((host) => host.guests);
+  const all = everyGuest(report);
+  const guests = all.map(({ guest }) => guest);
   const behindTap = guests.filter(({ behind }) => behind === 'tap');
   const [first] = behindTap;
   const target = behindTap.find((guest) => guest !== first && guest.ip !== null)?.ip?.split('/')[0];
@@ -30,7 +31,13 @@ export function summary(report: LabReport): string {
           '',
           formatTable(
             ['guest', 'address', 'behind it', 'state', 'fast path'],
-            guests.map((guest) => [nameOf(guest), guest.ip ?? guest.mac, guest.behind, vifState(guest), fastPath(guest)]),
+            all.map(({ guest, host }) => [
+              nameOf(guest),
+              guest.ip ?? guest.mac,
+              guest.behind,
+              vifState(guest),
+              fastPath(guest, host),
+            ]),
           ),
         ]),
     '',

@@ -22,6 +22,8 @@ const FLOWS = 4;
 const WINDOW = 256;
 const WINDOW_BYTES = 512 * 1024;
 const PAGES = 24 * 1024;
+/** Virtual time in which an announcement reaches everybody, also while frames flow. */
+const ANNOUNCE_MS = 2;
 /** Room in the NIC for receive buffers and for all transmit memory, which is large with jumbo frames. */
 const LIMITS = { filters: 8, bufferPages: 4096, multicasts: 8 };
 const ALPHA = { host: 'alpha', guest: 'a', guestMac: '02:00:00:00:00:0a', ownMac: '02:00:00:00:00:a0', ip: 11 };
@@ -234,7 +236,7 @@ export class FramesLab {
         [this.own.get(side.host)!, side.ownMac, side.ip + 100],
       ] as const)
         announce(this.lab, endpoint.out, macBytes(mac), ip);
-    await this.lab.lab.settle(20);
+    await this.lab.lab.advance(ANNOUNCE_MS);
   }
 }
 

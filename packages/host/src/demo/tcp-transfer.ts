@@ -120,13 +120,14 @@ function listening(receiver: ChildProcess): Promise<void> {
       receiver.kill('SIGKILL');
       reject(new Error(`the TCP receiver did not listen within ${PATIENCE_MS} ms`));
     }, PATIENCE_MS);
-    receiver.once('exit', (code) => {
+    const tooEarly = (code: number | null): void => {
       clearTimeout(timer);
       reject(new Error(`the TCP receiver ended with ${String(code)} before it listened`));
-    });
+    };
+    receiver.once('exit', tooEarly);
     receiver.stdout!.once('readable', () => {
       clearTimeout(timer);
-      receiver.removeAllListeners('exit');
+      receiver.off('exit', tooEarly);
       resolve();
     });
   });

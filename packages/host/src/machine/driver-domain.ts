@@ -125,7 +125,10 @@ export class DriverDomain {
       bridge: this.bridge.describe(),
       ports: [...this.ports.values()].map((port) => port.describe()),
       plugins: describePlugins(this.registry),
-      netback: this.driver.describe(),
+      netback: {
+        ...this.driver.describe(),
+        vifs: this.driver.vifs().map((vif) => ({ ...vif.describe(), statistics: vif.statistics() })),
+      },
     };
   }
 

@@ -1,5 +1,20 @@
 /** What domains say of themselves, as far as reports read it: the parts of `describe()` that are relied on. */
+import type { DomainWorker } from '../machine/worker-lab.js';
 import type { PluginDescription } from '../plugins.js';
+
+/** What a domain answered, or why it did not. */
+export type Answer<T> = { readonly said: T } | { readonly silent: string };
+
+/** What a domain says of itself, or why it says nothing. */
+export async function describe<T>(worker: DomainWorker | undefined): Promise<Answer<T>> {
+  if (worker === undefined) return { silent: 'it was not started' };
+  try {
+    return { said: (await worker.ask('describe')) as T };
+  } catch (error) {
+    return { silent: error instanceof Error ? error.message : String(error) };
+  }
+}
+
 
 /** A guest's worker. */
 export interface GuestDescription {
@@ -46,7 +61,10 @@ export interface DriverDescription {
     readonly name: string;
     readonly linkUp: boolean;
     readonly viId: number;
+    /** Counters of the port, of its driver, and of the driver's VI. */
     readonly port: Readonly<Record<string, number>>;
+    readonly driver: Readonly<Record<string, number>>;
+    readonly vi: Readonly<Record<string, number>>;
   }[];
   readonly netback: { readonly vifs: readonly VifDescription[] };
 }
@@ -59,6 +77,10 @@ export interface VifDescription {
   readonly reason: string | null;
   readonly queues: number;
   readonly rateBytesPerSecond: number;
+  readonly statistics: {
+    readonly txErrors: Readonly<Record<string, number>>;
+    readonly rxDropped: Readonly<Record<string, number>>;
+  };
   readonly accelerator: {
     readonly port: string | null;
     readonly plugin: string | null;

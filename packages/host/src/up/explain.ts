@@ -7,6 +7,10 @@ import type { FilterSpec, NicControl } from '@netaccel/nic-vi';
 import { backendPath, frontendPath } from '../machine/toolstack.js';
 import { microseconds } from '../machine/time.js';
 import type { PluginDescription } from '../plugins.js';
+import { describe } from './described.js';
+import type { DriverDescription, GuestDescription } from './described.js';
+import { guestLosses, portLosses, viLosses, vifLosses, wireLosses } from './losses.js';
+import type { LossReport } from './losses.js';
 import type { Named } from './names.js';
 import type { GuestReport } from './report.js';
 import type { LogEntry, RunningLab } from './running-lab.js';
@@ -43,6 +47,8 @@ export interface ExplainReport {
   };
   readonly features: readonly FeatureReport[];
   readonly filters: readonly FilterReport[];
+  /** Counters on its way that name a loss and are not zero. */
+  readonly losses: readonly LossReport[];
   /** Warnings and errors of both domains that name this vif, the last ones. */
   readonly log: readonly LogEntry[];
 }
@@ -60,6 +66,9 @@ export async function explainGuest(
   const report = await running.report();
   const hostReport = report.hosts.find(({ name }) => name === host.name)!;
   const vif = `vif/${domid}/${HANDLE}`;
+  const filters = host.nic.ports.flatMap((port, i) =>
+    filtersFor(running.lab.hardware.nicOf(host.name)!.control(i), port, guest.mac),
+  );
   return {
     schema: 'netaccel.explain/1',
     lab: report.name,
@@ -71,9 +80,8 @@ export async function explainGuest(
       ports: host.nic.ports,
     },
     features: await features(running, host.name, domid),
-    filters: host.nic.ports.flatMap((port, i) =>
-      filtersFor(running.lab.hardware.nicOf(host.name)!.control(i), port, guest.mac),
-    ),
+    filters,
+    losses: await losses(running, { kind: 'guest', host, guest, domid }, filters),
     log: running.lines
       .filter(({ level }) => level === 'warn' || level === 'error')
       .filter(
@@ -100,6 +108,32 @@ async function features(running: RunningLab, host: string, domid: number): Promi
   return [...new Set([...backend.keys(), ...frontend.keys()])]
     .sort()
     .map((key) => ({ key, backend: backend.get(key) ?? null, frontend: frontend.get(key) ?? null }));
+}
+
+async function losses(
+  running: RunningLab,
+  { host, guest, domid }: Extract<Named, { kind: 'guest' }>,
+  filters: readonly FilterReport[],
+): Promise<LossReport[]> {
+  const { driver, guests } = running.host(host.name);
+  const nic = running.lab.hardware.nicOf(host.name)!;
+  const front = await describe<GuestDescription>(guests.get(guest.name)?.worker);
+  const back = await describe<DriverDescription>(driver);
+  const found = 'said' in front ? guestLosses(front.said) : [];
+  if ('said' in back) {
+    const vif = back.said.netback.vifs.find((each) => each.guest === domid);
+    found.push(...(vif === undefined ? [] : vifLosses(vif)), ...portLosses(host.name, back.said));
+  }
+  for (const [port, vi] of new Map(filters.map((filter) => [filter.port, filter.vi])))
+    found.push(...viLosses(`guest's VI on ${port}`, nic.control(host.nic.ports.indexOf(port)).viStatistics(vi)));
+  running.description.wires.forEach(({ ends }, i) => {
+    if (!ends.some((end) => end.host === host.name)) return;
+    for (const direction of [0, 1] as const)
+      found.push(
+        ...wireLosses(`${ends[direction].host}.${ends[direction].port}`, running.lab.hardware.wires[i]!.statistics(direction)),
+      );
+  });
+  return found;
 }
 
 /** Filters of the port for that MAC, whichever VI has them. */

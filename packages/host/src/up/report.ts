@@ -4,7 +4,7 @@
  */
 import type { LabDescription, LabGuest, LabHost } from '../lab/index.js';
 import type { PluginDescription } from '../plugins.js';
-import type { DriverDescription, GuestDescription, VifDescription } from './described.js';
+import type { Answer, DriverDescription, GuestDescription, VifDescription } from './described.js';
 
 /** Frames and bytes by one path; tx is what the guest sent. */
 export interface PathTotals {
@@ -110,9 +110,6 @@ export interface LabReport {
   readonly hosts: readonly HostReport[];
   readonly wires: readonly WireReport[];
 }
-
-/** What a domain answered, or why it did not. */
-export type Answer<T> = { readonly said: T } | { readonly silent: string };
 
 const NOTHING: PathTotals = { txFrames: 0, txBytes: 0, rxFrames: 0, rxBytes: 0 };
 

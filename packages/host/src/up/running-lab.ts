@@ -8,16 +8,17 @@ import type { LabDescription, LabHost } from '../lab/index.js';
 import { kicksBy } from '../machine/kicks.js';
 import { microseconds } from '../machine/time.js';
 import { WorkerLab } from '../machine/worker-lab.js';
-import type { DomainWorker, WorkerHost } from '../machine/worker-lab.js';
+import type { WorkerHost } from '../machine/worker-lab.js';
 import { loadLibc } from '../tap/index.js';
 import { VERSION } from '../version.js';
 import { CaptureDesk } from './capture-desk.js';
+import { describe } from './described.js';
 import type { DriverDescription, GuestDescription } from './described.js';
 import { methodsOf, streamsOf } from './methods.js';
 import { LabNetworks, needsTaps } from './networks.js';
 import { planLab } from './plan.js';
 import { guestReport, hostReport } from './report.js';
-import type { Answer, LabReport } from './report.js';
+import type { LabReport } from './report.js';
 
 /** How a lab is started. */
 export interface StartOptions {
@@ -182,16 +183,6 @@ type Acceleration = LabReport['hosts'][number]['guests'][number]['acceleration']
 
 function hasFailed({ loadFailure, backend, frontend }: Acceleration): boolean {
   return loadFailure !== null || /next try|could not/.test(`${backend.reason ?? ''} ${frontend.reason ?? ''}`);
-}
-
-/** What a domain says of itself, or why it says nothing. */
-export async function describe<T>(worker: DomainWorker | undefined): Promise<Answer<T>> {
-  if (worker === undefined) return { silent: 'it was not started' };
-  try {
-    return { said: (await worker.ask('describe')) as T };
-  } catch (error) {
-    return { silent: error instanceof Error ? error.message : String(error) };
-  }
 }
 
 async function within(ms: number, work: Promise<unknown>): Promise<void> {

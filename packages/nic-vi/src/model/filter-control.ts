@@ -4,19 +4,15 @@
  */
 /* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
 import { NicError, type FilterId, type FilterState as FilterInfo, type ViId } from '../control.js';
-import {
-  FILTER_KEY_WORDS,
-  decodeFilterKey,
-  encodeFilterKey,
-  filterKinds,
-  type FilterSpec,
-} from '../filter.js';
+import { filterKinds, type FilterSpec } from '../filter.js';
+import { FILTER_KEY_WORDS, decodeFilterKey, encodeFilterKey } from './filter-key.js';
 import { InsertRefusal, SEARCH_LIMIT } from './filter-table.js';
-import type { Nic, PortParts } from './nic.js';
+import type { NicCore, PortParts } from './core.js';
 import {
   FilterState,
   FilterWord,
   NicWord,
+  PortWord,
   UNMATCHED_MULTICAST_SLOT,
   UNMATCHED_UNICAST_SLOT,
   ViWord,
@@ -29,7 +25,7 @@ export class FilterControl {
   private readonly key = new Int32Array(FILTER_KEY_WORDS);
 
   constructor(
-    private readonly nic: Nic,
+    private readonly nic: NicCore,
     private readonly port: number,
   ) {
     this.words = nic.device.words;
@@ -59,6 +55,7 @@ export class FilterControl {
       filterId = filters.giveId(at);
       words[at] = FilterState.used;
       words[vi + ViWord.filters]!++;
+      words[this.nic.portWord(this.port) + PortWord.filters]!++;
     }
     receiver.leave();
     if (filterId !== 0) return filterId;
@@ -139,6 +136,7 @@ export class FilterControl {
     filters.remove(at);
     receiver.leave();
     this.words[vi + ViWord.filters]!--;
+    this.words[this.nic.portWord(this.port) + PortWord.filters]!--;
   }
 
   private at(id: FilterId): number {

@@ -3,9 +3,10 @@
  * frame, most specific kind first; changed by control. All under the port's lock.
  */
 /* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
-import { FILTER_KEY_WORDS, filterWhich } from '../filter.js';
+
 import { Ev } from '../bits.js';
 import type { FrameHeaders } from '../headers.js';
+import { FILTER_KEY_WORDS, filterWhich } from './filter-key.js';
 import type { NicPlan } from './plan.js';
 import {
   FIRST_HASHED_SLOT,
@@ -21,7 +22,7 @@ export const SEARCH_LIMIT = 16;
 
 /* eslint-disable @typescript-eslint/no-duplicate-enum-values -- an enum here is a group of names, not a set of cases */
 /**
- * A key's words (`FilterKey`, behind `FilterWord.key`) and numbers (`filter.ts`), as the compiler can put them
+ * A key's words (`FilterKey`, behind `FilterWord.key`) and numbers (`filter-key.ts`), as the compiler can put them
  * into the code.
  */
 export enum Key {
@@ -162,6 +163,7 @@ export class FilterTable {
     const { words, base, counts } = this;
     words.fill(0, base, base + (FIRST_HASHED_SLOT + this.mask + 1) * FilterWord.size);
     words.fill(0, counts, counts + 4);
+    words[this.port + PortWord.filters] = 0;
   }
 
   /** Calls `visit` with each filter in use. */

@@ -4,8 +4,16 @@
  *
  * @packageDocumentation
  */
-export { Nic, type NicModelDescription, type NicOptions } from './nic.js';
+export type { NicOptions } from './core.js';
+export { Nic, type NicModelDescription, type NicPortDescription } from './nic.js';
 export { nicStateBytes, type NicConfig } from './plan.js';
 export { nicCounters, portCounters, viCounters } from './state.js';
-export { Wire, type CaptureVisitor, type WireFaults, type WirePort, type WireSettings } from './wire.js';
+export {
+  Wire,
+  type CaptureVisitor,
+  type ScriptedFault,
+  type WireFaults,
+  type WirePort,
+  type WireSettings,
+} from './wire.js';
 export { WireChecksums, wireCounters, wireStateBytes, type WireConfig } from './wire-state.js';

@@ -18,7 +18,7 @@ import {
 import type { FilterSpec } from '../filter.js';
 import { EventType, MAX_FRAGMENTS, MAX_TRANSMIT_BYTES, Register } from '../layouts.js';
 import { FilterControl } from './filter-control.js';
-import type { Nic, PortParts } from './nic.js';
+import type { NicCore, PortParts } from './core.js';
 import {
   NicWord,
   PortWord,
@@ -41,7 +41,7 @@ export class PortControl implements NicControl {
   private readonly flows: FilterControl;
 
   constructor(
-    private readonly nic: Nic,
+    private readonly nic: NicCore,
     readonly port: number,
   ) {
     const { memory } = nic;

@@ -34,6 +34,7 @@ export enum PortWord {
   /** Filters in use of each of the four kinds that are found by hash. */
   kindCounts = 20,
   filterSequence = 24,
+  /** Filters in use, of all kinds. */
   filters = 25,
   /** Counters of {@link portCounters}, doubles. */
   counters = 32,
@@ -166,14 +167,14 @@ export enum SetWord {
 export const SET_SIZE = 64;
 
 /** Counters of the NIC. */
-export const nicCounters = {
+export const nicCounters: Readonly<Record<string, string>> = {
   staleDoorbells: 'register writes for a VI that is gone',
   resets: 'resets',
   brokenLocks: 'locks taken from a thread that died with them: its batch is lost',
-} as const;
+} satisfies Record<keyof typeof NicCount, string>;
 
 /** Counters of a port. Tx is what it sent, rx what the wire brought. */
-export const portCounters = {
+export const portCounters: Readonly<Record<string, string>> = {
   txFrames: 'frames put on the wire',
   txBytes: 'bytes of them',
   txNoLink: 'frames dropped because there was no link',
@@ -183,10 +184,10 @@ export const portCounters = {
   rxTooShort: 'frames shorter than an Ethernet header',
   rxNoVi: 'frames whose filter led to a VI that takes none',
   rxTooLong: 'frames longer than the port takes',
-} as const;
+} satisfies Record<keyof typeof PortCount, string>;
 
 /** Counters of a VI. */
-export const viCounters = {
+export const viCounters: Readonly<Record<string, string>> = {
   txFrames: 'frames sent, after cutting',
   txBytes: 'bytes of them',
   txSegmented: 'large frames that were cut',
@@ -207,7 +208,7 @@ export const viCounters = {
   eventsLost: 'software, link and reset events that found the queue full',
   overflows: 'times the event queue became full',
   interrupts: 'interrupts raised',
-} as const;
+} satisfies Record<keyof typeof ViCount, string>;
 
 /** Index of each counter of the NIC, as the compiler can put it into the code: in the order of the table. */
 export enum NicCount {

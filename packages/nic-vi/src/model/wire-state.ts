@@ -78,7 +78,7 @@ export enum SlotWord {
 }
 
 /** Counters of one direction. */
-export const wireCounters = {
+export const wireCounters: Readonly<Record<string, string>> = {
   frames: 'frames that entered',
   bytes: 'bytes of them',
   tooLong: 'frames dropped because the wire does not carry that length',
@@ -88,7 +88,7 @@ export const wireCounters = {
   duplicated: 'frames that a fault sent twice',
   captured: 'frames captured',
   captureLost: 'frames not captured because the reader was slow',
-} as const;
+} satisfies Record<keyof typeof WireCount, string>;
 
 /** Index of each counter, as the compiler can put it into the code: in the order of the table. */
 export enum WireCount {

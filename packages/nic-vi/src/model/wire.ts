@@ -4,7 +4,8 @@
  */
 import type { Address, Memory } from '@netaccel/core-hooks';
 import type { Counters } from '../control.js';
-import type { Nic } from './nic.js';
+import type { NicCore } from './core.js';
+import { coreOf, type Nic } from './nic.js';
 import { Fault, WireEnd } from './wire-end.js';
 import {
   DirectionWord,
@@ -25,6 +26,14 @@ export interface WirePort {
   readonly port: number;
 }
 
+/** A fault of one frame. */
+export interface ScriptedFault {
+  /** The frame's number in its direction, from 1. */
+  readonly frame: number;
+  /** What happens to it. */
+  readonly fault: 'drop' | 'corrupt' | 'duplicate';
+}
+
 /** What goes wrong on the way, for both directions alike. Probabilities are from 0 to 1. */
 export interface WireFaults {
   /** Probability that a frame is lost. */
@@ -36,7 +45,7 @@ export interface WireFaults {
   /** Seed of the probabilities; 1 when left out. */
   readonly seed?: number;
   /** Faults of certain frames, by the number of the frame in its direction, from 1. At most 32. */
-  readonly script?: readonly { readonly frame: number; readonly fault: keyof typeof Fault }[];
+  readonly script?: readonly ScriptedFault[];
 }
 
 /** What a wire does. Fields left out stay as they are. */
@@ -61,21 +70,24 @@ export class Wire {
   private readonly words: Int32Array;
   private readonly doubles: Float64Array;
   private readonly ends: readonly [WireEnd, WireEnd];
+  private readonly cores: readonly [NicCore, NicCore];
 
   private constructor(
     private readonly plan: WirePlan,
     private readonly a: WirePort,
     private readonly b: WirePort,
   ) {
-    const { device } = a.nic;
+    this.cores = [coreOf(a.nic), coreOf(b.nic)];
+    const [from, to] = this.cores;
+    const { device } = from;
     this.words = device.words;
     this.doubles = device.doubles;
     this.ends = [
-      new WireEnd(device, plan, 0, b.nic.portParts(b.port).receiver, a.nic.clock),
-      new WireEnd(device, plan, 1, a.nic.portParts(a.port).receiver, b.nic.clock),
+      new WireEnd(device, plan, 0, to.portParts(b.port).receiver, from.clock),
+      new WireEnd(device, plan, 1, from.portParts(a.port).receiver, to.clock),
     ];
-    a.nic.plug(a.port, this, this.ends[0]);
-    b.nic.plug(b.port, this, this.ends[1]);
+    from.plug(a.port, this, this.ends[0]);
+    to.plug(b.port, this, this.ends[1]);
   }
 
   /** Makes a wire at `address`, `wireStateBytes(config)` long, joins the ports and brings the link up. */
@@ -127,8 +139,7 @@ export class Wire {
       end.enterAt(nowUs);
       end.leave(0, 0);
       if (end.takeWaiting()) {
-        const from = i === 0 ? this.a : this.b;
-        from.nic.resumeBlocked(from.port);
+        this.cores[i]!.resumeBlocked((i === 0 ? this.a : this.b).port);
       }
       next = Math.min(next, end.nextDue());
     }
@@ -137,8 +148,8 @@ export class Wire {
 
   /** Raises the interrupts that both ends owe in this thread. @internal */
   settle(): void {
-    this.a.nic.raiseOwed();
-    this.b.nic.raiseOwed();
+    this.cores[0].raiseOwed();
+    this.cores[1].raiseOwed();
   }
 
   /** Visits and removes captured frames, at most `limit`; returns how many. One thread reads. */

@@ -1,0 +1,408 @@
+// Which flows get a filter, when and in which order the guest is told, and which give way.
+import { ControlMessage, decodeAddress, decodeFilter, encodeStray } from '@netaccel/nic-vi';
+import type { FilterState, FlowSpec } from '@netaccel/nic-vi';
+import type { BackendAccelerator, ReceiveFence } from '@netaccel/core-hooks';
+import { MailboxError } from '@netaccel/core-hooks';
+import { afterEach, describe, expect, it } from 'vitest';
+import plugin from '../src/index.js';
+import { announcement, broadcast, frameOf, macOf } from './frames.js';
+import type { FrameSpec } from './frames.js';
+import { FakeHost } from './fake-host.js';
+import type { HostOptions } from './fake-host.js';
+
+const nothing = new Uint8Array(0);
+const ok = { ok: true, payload: nothing };
+let running: { host: FakeHost; backend: BackendAccelerator } | null = null;
+
+async function started(options: HostOptions = {}): Promise<{ host: FakeHost; vi: number }> {
+  const host = new FakeHost(options);
+  const backend = await plugin.probe(host.services);
+  running = { host, backend };
+  const { vi } = await host.setUp();
+  return { host, vi };
+}
+
+afterEach(async () => {
+  if (running === null) return;
+  const { host, backend } = running;
+  running = null;
+  await host.remove(backend);
+  const { vis, ...rest } = host.ledger();
+  expect(rest).toEqual({ shares: 0, maps: 0, ports: 0, subscriptions: 0, timers: 0 });
+  expect(vis).toBeLessThanOrEqual(1);
+});
+
+const ports = (filters: FilterState[]): number[] => filters.map(({ spec }) => (spec as FlowSpec).localPort).sort((a, b) => a - b);
+const changes = (host: FakeHost): { added: boolean; filter: number; localPort: number }[] =>
+  host.told(ControlMessage.filter).map((payload) => {
+    const { added, filter, localPort } = decodeFilter(payload);
+    return { added, filter, localPort };
+  });
+
+describe('a flow seen on the slow path', () => {
+  it('gets a filter for its destination, and the guest is told behind a fence', async () => {
+    const { host, vi } = await started();
+    host.calls.length = 0;
+    let release: (fence: ReceiveFence) => void = () => undefined;
+    host.fence = () => new Promise((resolve) => (release = resolve));
+    host.arrive(frameOf({ port: 0x1234 }));
+    expect(host.control.filters(vi)).toEqual([]); // nothing is done in the frame's way
+    await host.settle();
+    const [filter] = host.control.filters(vi);
+    expect(filter!.spec).toEqual({
+      kind: 'local',
+      mac: macOf(0xa),
+      protocol: 'udp',
+      localAddress: Uint8Array.of(10, 0, 0, 2),
+      localPort: 0x1234,
+    });
+    expect(host.calls).toEqual(['received', 'fence']);
+    expect(changes(host)).toEqual([]);
+    release([0xffff_fffe, 3]);
+    await host.settle();
+    const told = decodeFilter(host.told(ControlMessage.filter)[0]!);
+    expect(told).toMatchObject({ added: true, filter: filter!.id, protocol: 'udp', localPort: 0x1234, fence: [0xffff_fffe, 3] });
+    expect([...told.localAddress]).toEqual([10, 0, 0, 2]);
+  });
+
+  it.each<[string, FrameSpec, Partial<FlowSpec>]>([
+    ['TCP', { protocol: 6 }, { protocol: 'tcp' }],
+    ['a VLAN', { vlan: 7 }, { vlan: 7 }],
+    [
+      'IPv6',
+      { version: 6, protocol: 6 },
+      { protocol: 'tcp', localAddress: Uint8Array.of(0xfd, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 2) },
+    ],
+  ])('of %s has that in its filter', async (_what, spec, expected) => {
+    const { host, vi } = await started();
+    host.arrive(frameOf(spec));
+    await host.settle();
+    expect(host.control.filters(vi)[0]!.spec).toMatchObject(expected);
+  });
+
+  it('is one flow whatever its source, and has one filter', async () => {
+    const { host, vi } = await started();
+    host.arrive(frameOf({ version: 6 })); // leaves its long address in the parser
+    for (let i = 0; i < 20; i++) host.arrive(frameOf({ sourcePort: 1000 + i, from: macOf(20 + i) }));
+    await host.settle();
+    for (let i = 0; i < 20; i++) host.arrive(frameOf({ sourcePort: i }));
+    await host.settle();
+    expect(host.control.filters(vi)).toHaveLength(2);
+    expect(changes(host)).toHaveLength(2);
+  });
+
+  it.each<[string, Uint8Array]>([
+    ['another guest', frameOf({ to: macOf(0xc) })],
+    ['everybody', frameOf({ to: broadcast })],
+    ['a group', frameOf({ to: [1, 0, 0x5e, 0, 0, 1] })],
+    ['it as a first fragment', frameOf({ fragment: 0x2000 })],
+    ['it as a later fragment', frameOf({ fragment: 0x00b9 })],
+    ['it by another protocol', frameOf({ protocol: 1 })],
+    ['it, cut off within the ports', frameOf().slice(0, 36)],
+    ['it, with a length that cannot be', frameOf().fill(0xff, 16, 18)],
+    ['it, with a header that cannot be', frameOf().fill(0x41, 14, 15)],
+    ['it, without a header', macOf(0xa).slice()],
+    ['it, by ARP', Uint8Array.from([...macOf(0xa), ...announcement(macOf(0xb)).slice(6)])],
+  ])('gets none for a frame to %s', async (_what, bytes) => {
+    const { host, vi } = await started();
+    host.arrive(bytes);
+    host.arrive(bytes);
+    await host.settle();
+    expect(host.control.filters(vi)).toEqual([]);
+    expect(changes(host)).toEqual([]);
+  });
+
+  it('stays slow when the NIC has the key already, and is not tried without end', async () => {
+    const { host, vi } = await started();
+    const pages = host.memory.allocate(4);
+    const other = host.control.allocateVi({
+      owner: 2,
+      transmitPages: [pages],
+      transmitCapacity: 2,
+      receivePages: [pages + 4096],
+      receiveCapacity: 2,
+      eventPages: [pages + 8192],
+      eventCapacity: 8,
+      registerPage: pages + 12288,
+      vector: 0,
+    });
+    const flow = { mac: macOf(0xa), protocol: 'udp' as const, localAddress: [10, 0, 0, 2], localPort: 80 };
+    host.control.addFilter(other, { kind: 'local', ...flow });
+    host.arrive(frameOf());
+    await host.settle();
+    expect(host.control.filters(vi)).toEqual([]);
+    expect(changes(host)).toEqual([]);
+    expect(host.failures).toEqual([]);
+    host.control.freeVi(other);
+    host.arrive(frameOf());
+    await host.settle();
+    expect(ports(host.control.filters(vi))).toEqual([80]);
+  });
+
+  it('allocates nothing once its filter is there', async () => {
+    const { host } = await started();
+    host.arrive(frameOf());
+    await host.settle();
+    const before = host.calls.length;
+    for (let i = 0; i < 1000; i++) host.arrive(frameOf());
+    expect(host.calls).toHaveLength(before);
+    await host.settle();
+    expect(changes(host)).toHaveLength(1);
+  });
+});
+
+describe('one change at a time', () => {
+  it('the next filter comes when the guest has taken the one before', async () => {
+    const { host, vi } = await started();
+    const answers: (() => void)[] = [];
+    host.guest.handle(ControlMessage.filter, () => new Promise((resolve) => answers.push(() => resolve(ok))));
+    for (const port of [1, 2, 3]) host.arrive(frameOf({ port }));
+    await host.settle();
+    expect(ports(host.control.filters(vi))).toEqual([1]);
+    answers.shift()!();
+    await host.settle();
+    expect(ports(host.control.filters(vi))).toEqual([1, 2]);
+    expect(changes(host).map(({ localPort }) => localPort)).toEqual([1, 2]);
+  });
+
+  it('a filter that the guest refuses is taken back', async () => {
+    const { host, vi } = await started();
+    host.guest.handle(ControlMessage.filter, () => ({ ok: false, payload: nothing }));
+    host.arrive(frameOf());
+    await host.settle();
+    expect(host.control.filters(vi)).toEqual([]);
+    expect(host.failures).toEqual([]);
+  });
+
+  it('a guest that does not answer is told again, and does not stop its removal', async () => {
+    const { host, vi } = await started();
+    host.arrive(announcement(macOf(0xb)));
+    await host.settle();
+    host.guest.silent = true;
+    host.arrive(frameOf());
+    await host.settle();
+    await host.advance(200, 10);
+    const [first, ...more] = changes(host);
+    expect(more.length).toBeGreaterThan(1);
+    expect(new Set(more.map(({ filter }) => filter))).toEqual(new Set([first!.filter]));
+    host.guest.silent = false;
+    await host.advance(200, 10);
+    const told = changes(host).length;
+    await host.advance(200, 10);
+    expect(changes(host)).toHaveLength(told);
+    expect(ports(host.control.filters(vi))).toEqual([80]);
+    host.guest.silent = true; // for the removal after this test
+    host.arrive(frameOf({ port: 81 }));
+    await host.settle();
+  });
+
+  it('a mailbox that is closed ends it', async () => {
+    const { host } = await started();
+    Object.assign(host.services.mailbox, { request: () => Promise.reject(new MailboxError('CLOSED', 'the other half is gone')) });
+    host.arrive(frameOf());
+    await host.settle();
+    expect(host.failures).toEqual(['the other half is gone']);
+  });
+
+  it('quiesce waits for the filter that is under way, then ends all, and draws no more', async () => {
+    const { host, vi } = await started();
+    let take: () => void = () => undefined;
+    host.arrive(frameOf({ port: 1 }));
+    await host.settle();
+    host.guest.handle(ControlMessage.filter, () => new Promise((resolve) => (take = () => resolve(ok))));
+    host.arrive(frameOf({ port: 2 }));
+    host.arrive(frameOf({ port: 3 }));
+    await host.settle();
+    let quiet = false;
+    const answer = host.guest.request(ControlMessage.quiesce, nothing).then((reply) => {
+      quiet = true;
+      return reply;
+    });
+    await host.settle();
+    expect(quiet).toBe(false);
+    expect(ports(host.control.filters(vi))).toEqual([1, 2]);
+    take();
+    expect((await answer).ok).toBe(true);
+    expect(host.control.filters(vi)).toEqual([]);
+    expect(host.ledger().subscriptions).toBe(0);
+    await host.advance(20_000, 1000);
+    expect(host.control.filters(vi)).toEqual([]);
+  });
+
+  it('a hint takes the filter away, and the guest hears of it', async () => {
+    const { host, vi } = await started();
+    host.arrive(frameOf());
+    await host.settle();
+    const [{ id }] = host.control.filters(vi) as [FilterState];
+    expect((await host.guest.request(ControlMessage.stray, encodeStray(id))).ok).toBe(true);
+    await host.settle();
+    expect(host.control.filters(vi)).toEqual([]);
+    expect(changes(host).at(-1)).toEqual({ added: false, filter: id, localPort: 80 });
+    expect((await host.guest.request(ControlMessage.stray, encodeStray(id))).ok).toBe(false);
+  });
+});
+
+describe('the quota', () => {
+  async function full(quota = 2): Promise<{ host: FakeHost; vi: number }> {
+    const made = await started({ limits: { maxFilters: quota } });
+    for (let port = 1; port <= quota; port++) made.host.arrive(frameOf({ port }));
+    await made.host.settle();
+    expect(made.host.control.filters(made.vi)).toHaveLength(quota);
+    return made;
+  }
+
+  it('is never exceeded, however many flows there are', async () => {
+    const { host, vi } = await full(4);
+    for (let port = 10; port < 500; port++) host.arrive(frameOf({ port }));
+    await host.settle();
+    expect(ports(host.control.filters(vi))).toEqual([1, 2, 3, 4]);
+    expect(host.failures).toEqual([]);
+  });
+
+  it('of none keeps everything slow', async () => {
+    const { host, vi } = await started({ limits: { maxFilters: 0 } });
+    for (let i = 0; i < 5; i++) host.arrive(frameOf());
+    await host.settle();
+    expect(host.control.filters(vi)).toEqual([]);
+  });
+
+  it('the filter that was idle for longest gives way, to a flow that was seen twice', async () => {
+    const { host, vi } = await full();
+    await host.advance(500);
+    host.send(frameOf({ port: 1 })); // a fast frame
+    expect(host.control.filters(vi).find(({ hits }) => hits === 1)).toBeDefined();
+    await host.advance(600);
+    host.arrive(frameOf({ port: 3 }));
+    await host.settle();
+    expect(ports(host.control.filters(vi))).toEqual([1, 2]);
+    host.arrive(frameOf({ port: 3 }));
+    await host.settle();
+    expect(ports(host.control.filters(vi))).toEqual([1, 3]);
+    expect(changes(host).slice(-2)).toMatchObject([
+      { added: false, localPort: 2 },
+      { added: true, localPort: 3 },
+    ]);
+  });
+
+  it('two frames that are far apart are not twice', async () => {
+    const { host, vi } = await full();
+    for (let i = 0; i < 5; i++) {
+      await host.advance(2000);
+      host.arrive(frameOf({ port: 3 }));
+      await host.settle();
+    }
+    expect(ports(host.control.filters(vi))).toEqual([1, 2]);
+  });
+
+  it('more busy flows than filters do not push each other out in turns', async () => {
+    const { host, vi } = await full();
+    for (let round = 0; round < 200; round++) {
+      const fast = ports(host.control.filters(vi));
+      for (const port of [1, 2, 3, 4]) {
+        const bytes = frameOf({ port });
+        if (!fast.includes(port)) host.arrive(bytes);
+        else if (round % 4 === 0) host.send(bytes);
+      }
+      await host.advance(20);
+    }
+    expect(ports(host.control.filters(vi))).toEqual([1, 2]);
+    expect(changes(host).filter(({ added }) => !added)).toEqual([]);
+  });
+
+  it('an idle filter goes after half a minute; one in use stays', async () => {
+    const { host, vi } = await full();
+    for (let t = 0; t < 40; t++) {
+      host.send(frameOf({ port: 1 }));
+      await host.advance(1000);
+    }
+    expect(ports(host.control.filters(vi))).toEqual([1]);
+    expect(changes(host).at(-1)).toMatchObject({ added: false, localPort: 2 });
+    host.arrive(frameOf({ port: 2 }));
+    await host.settle();
+    expect(ports(host.control.filters(vi))).toEqual([1, 2]); // it can come back
+  });
+
+  it('a rate limit that comes later ends the fast path', async () => {
+    const { host } = await started();
+    Object.assign(host.services, { rateBytesPerSecond: 1e6 });
+    await host.advance(6000, 1000);
+    expect(host.failures[0]).toMatch(/rate/);
+  });
+});
+
+describe('addresses', () => {
+  const macs = (host: FakeHost, type: number): number[] => host.told(type).map((payload) => decodeAddress(payload)[5]!);
+
+  it('that arrive from the wire are told once, and again after a while', async () => {
+    const { host } = await started();
+    for (let i = 0; i < 100; i++) host.arrive(announcement(macOf(0x21)));
+    host.arrive(frameOf({ from: macOf(0x22) }));
+    host.arrive(frameOf({ from: macOf(0x23), to: macOf(0x99) })); // between others: none of this guest's business
+    await host.settle();
+    expect(macs(host, ControlMessage.remoteAddress)).toEqual([0x21, 0x22]);
+    await host.advance(61_000, 1000);
+    for (let i = 0; i < 100; i++) host.arrive(announcement(macOf(0x21)));
+    await host.settle();
+    expect(macs(host, ControlMessage.remoteAddress)).toEqual([0x21, 0x22, 0x21]);
+  });
+
+  it.each([
+    ['a gratuitous ARP', announcement(macOf(0x21))],
+    ['any frame', frameOf({ from: macOf(0x21), to: macOf(0x22) })],
+  ])('that leave the host by %s are here now, and are told at once', async (_what, bytes) => {
+    const { host } = await started();
+    host.arrive(announcement(macOf(0x21)));
+    host.leave(bytes);
+    host.leave(bytes);
+    await host.settle();
+    expect(macs(host, ControlMessage.localAddress)).toEqual([0x21]);
+    host.arrive(announcement(macOf(0x21))); // and away again
+    await host.settle();
+    expect(macs(host, ControlMessage.remoteAddress)).toEqual([0x21, 0x21]);
+  });
+
+  it('of groups, and its own, are none', async () => {
+    const { host } = await started();
+    host.arrive(frameOf({ from: broadcast }));
+    host.arrive(announcement(macOf(0xa)));
+    host.leave(announcement(macOf(0xa)));
+    host.leave(frameOf({ from: [3, 0, 0, 0, 0, 1] }));
+    await host.settle();
+    expect(host.told(ControlMessage.remoteAddress)).toEqual([]);
+    expect(host.told(ControlMessage.localAddress)).toEqual([]);
+  });
+
+  it('that come in a flood cost a bounded number of messages', async () => {
+    const { host } = await started();
+    for (let i = 0; i < 10_000; i++) host.arrive(announcement([2, 9, 9, 9, i >>> 8, i & 255]));
+    const jobs = (running!.backend.describe() as { messages: { waiting: number } }).messages.waiting;
+    expect(jobs).toBeLessThanOrEqual(64);
+    await host.settle();
+    await host.settle();
+    expect(host.told(ControlMessage.remoteAddress).length).toBeLessThanOrEqual(64);
+  });
+
+  it('that are here and could not be told make the guest forget all', async () => {
+    const { host } = await started();
+    for (let i = 0; i < 100; i++) host.arrive(announcement([2, 9, 9, 9, 0, i]));
+    host.leave(announcement(macOf(0x21)));
+    await host.settle();
+    await host.settle();
+    expect(macs(host, ControlMessage.localAddress)).toEqual([0xff]);
+    // What was told before is told anew when it is seen.
+    host.arrive(announcement([2, 9, 9, 9, 0, 3]));
+    host.leave(announcement(macOf(0x21)));
+    await host.settle();
+    expect(macs(host, ControlMessage.remoteAddress).filter((mac) => mac === 3)).toHaveLength(2);
+    expect(macs(host, ControlMessage.localAddress)).toEqual([0xff, 0x21]);
+  });
+});
+
+describe('the link', () => {
+  it('is told as it is, and when it changes', async () => {
+    const { host } = await started();
+    for (const tell of host.links) tell(false);
+    await host.settle();
+    expect(host.told(ControlMessage.link).map(([up]) => up)).toEqual([1, 0]);
+  });
+});

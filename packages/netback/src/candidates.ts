@@ -1,0 +1,54 @@
+/** Which plugin a vif is offered: the newest that drives the NIC port which the vif's key `accel` names. */
+import type { BackendAcceleratorDefinition, NicPortHold } from '@netaccel/core-hooks';
+import { message } from './handshake.js';
+import type { BackendRegistry } from './registry.js';
+
+/** Where plugins and NIC ports come from. */
+export interface Accelerators {
+  /** The backend plugins of this domain. */
+  readonly registry: BackendRegistry;
+  /** The hold on the NIC port of that name, or undefined when there is none. */
+  port(name: string): NicPortHold | undefined;
+}
+
+/** A plugin and the port that it drives. */
+export interface Choice {
+  readonly definition: BackendAcceleratorDefinition;
+  readonly hold: NicPortHold;
+}
+
+/** How the choice went: a plugin, or why there is none; neither while all that fit have to pause. */
+export interface Chosen {
+  readonly choice: Choice | null;
+  readonly reason: string | null;
+}
+
+/**
+ * Chooses. Looks at every plugin each time, so both load orders end the same.
+ * @param portName the value of the key, or null.
+ * @param paused whether a plugin failed lately and may not be tried now.
+ */
+export function choosePlugin(
+  accelerators: Accelerators,
+  portName: string | null,
+  paused: (name: string) => boolean,
+): Chosen {
+  const none = (reason: string | null): Chosen => ({ choice: null, reason });
+  if (portName === null) return none('the vif has no key "accel" that names a NIC port');
+  const hold = accelerators.port(portName);
+  if (hold === undefined) return none(`this domain has no NIC port ${portName}`);
+  let trouble = '';
+  const fitting = accelerators.registry.all().filter((definition) => {
+    try {
+      return definition.supports(hold.device);
+    } catch (error) {
+      trouble = `; ${definition.name} could not say: supports threw: ${message(error)}`;
+      return false;
+    }
+  });
+  const definition = fitting.reverse().find(({ name }) => !paused(name));
+  if (definition !== undefined) return { choice: { definition, hold }, reason: null };
+  return none(
+    fitting.length > 0 ? null : `no plugin is registered that drives NIC port ${portName}${trouble}`,
+  );
+}
