@@ -198,7 +198,7 @@ export class FakeHost {
 
   ledger(): Ledger {
     const subscriptions = this.receivers.size + this.transmitters.size + this.links.size + this.resets.size;
-    return { ...this.held, subscriptions, timers: this.clock.pending, vis: this.nic.describe().vis.live };
+    return { ...this.held, subscriptions, timers: this.clock.pending, vis: this.nic.describe().liveVis };
   }
 
   private put(bytes: Uint8Array): void {

@@ -143,13 +143,11 @@ describe('a frame', () => {
     expect(it.far.look()).toEqual([bytes]);
     it.device.poll(64);
     expect(it.guest.pool.free).toBe(64);
-    it.guest.memory.clear(it.guest.pool.frames[0]!.home, 64);
-    const many = chain([60, ...Array.from({ length: 62 }, () => 10)]);
-    expect(offer(it, many)).toBe('sent');
+    const pieces = (count: number): number[] => [60, ...Array.from({ length: count - 2 }, () => 10), bytes.length - 60 - 10 * (count - 2)];
+    expect(offer(it, chain(pieces(63)))).toBe('sent');
+    expect(it.far.look()).toEqual([bytes, bytes]);
     it.device.poll(64);
-    it.far.look();
-    const more = chain([60, ...Array.from({ length: 63 }, () => 10)]);
-    expect(offer(it, more)).toBe('too-long');
+    expect(offer(it, chain(pieces(64)))).toBe('too-long');
     expect(it.guest.control.viStatistics(it.guest.vi)['txErrors']).toBe(0);
   });
 });
@@ -254,6 +252,7 @@ describe('room', () => {
     }
     expect(guest.wakes).toBe(1);
     expect(device.checkReady()).toBe(true);
+    it.far.look();
     expect(offer(it, waiting)).toBe('sent');
     expect(it.far.look().at(-1)).toEqual(out({ port: 99 }));
     while (device.poll(64) === 64);
@@ -263,6 +262,7 @@ describe('room', () => {
 
   it('completions cost budget, each once', async () => {
     const it = await full();
+    (it.device as FrontendAccelerator & { flush(): void }).flush();
     Reflect.deleteProperty(it.guest.nic, 'registerWritten');
     it.guest.control.serviceVi(it.guest.vi);
     for (let n = 1; n <= 8; n++) {

@@ -6,16 +6,31 @@
  */
 export * from './capture/index.js';
 export { FramesLab, FramesRun } from './demo/frames-lab.js';
-export type { FramesLabOptions, Stretch } from './demo/frames-lab.js';
+export type { Endpoint, FramesLabOptions, Stretch } from './demo/frames-lab.js';
 export type { Accelerated, DemoResult, Moment, Path, Run, Sample, Stage } from './demo/result.js';
 export { callLab, runningLabs, serveControl, ControlError } from './control/socket.js';
+export type { Arguments, Methods, StreamOut, Streams } from './control/socket.js';
 export * from './lab/index.js';
 export { DriverDomain } from './machine/driver-domain.js';
 export type { DriverDomainOptions, Hardware } from './machine/driver-domain.js';
 export { Guest } from './machine/guest.js';
 export type { GuestOptions } from './machine/guest.js';
+export type {
+  HardwarePlan,
+  LabHardware,
+  NicPlace,
+  NicRequest,
+  WirePlace,
+  WireRequest,
+} from './machine/hardware.js';
 export { OneThreadLab, SwitchableSink } from './machine/one-thread-lab.js';
-export type { GuestPlan, HostPlan, OneThreadPlan, RunningGuest, RunningHost } from './machine/one-thread-lab.js';
+export type {
+  GuestPlan,
+  HostPlan,
+  OneThreadPlan,
+  RunningGuest,
+  RunningHost,
+} from './machine/one-thread-lab.js';
 export * from './machine/toolstack.js';
 export { DomainWorker, WorkerLab } from './machine/worker-lab.js';
 export type { WorkerGuestPlan, WorkerHost, WorkerHostPlan, WorkerLabPlan } from './machine/worker-lab.js';
@@ -23,7 +38,9 @@ export { PluginLoadError, loadPlugin, resolvePlugin } from './plugins.js';
 export type { AcceleratorDefinition } from './plugins.js';
 export { Bridge } from './ports/bridge.js';
 export type { BridgeObserver, BridgePort, BridgePortStatistics } from './ports/bridge.js';
+export type { FrameBatch, WatchedPorts } from './ports/bridge-watch.js';
 export { DomainInterface } from './ports/domain-interface.js';
+export type { Replay } from './ports/file-port.js';
 export { NicPort } from './ports/nic-port.js';
 export type { NicPortOptions, NicPortStatistics } from './ports/nic-port.js';
 export { TapPort } from './ports/tap-port.js';

@@ -113,7 +113,7 @@ export async function loadPlugin<K extends AcceleratorDefinition['kind']>(
   )
     throw new PluginLoadError(
       'WRONG_KIND',
-      `${name} exports ${definition.kind === undefined ? 'something else' : `a ${String(definition.kind)} plugin`} by default; ` +
+      `${name} exports ${definition.kind === undefined ? 'something else' : `a ${definition.kind} plugin`} by default; ` +
         `expected a ${kind} plugin with ${entry}()`,
     );
   checkContract(definition.name, definition.contract);

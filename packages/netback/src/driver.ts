@@ -24,7 +24,9 @@ export interface VifNetwork {
 
 /** Which vif. */
 export interface VifName {
+  /** The guest. */
   readonly guest: DomainId;
+  /** Number of the vif within it. */
   readonly handle: number;
 }
 

@@ -12,13 +12,7 @@ import type {
   FrontendAcceleratorDefinition,
   VifIdentity,
 } from '@netaccel/core-hooks';
-import {
-  XenbusState,
-  frontendReaction,
-  stateName,
-  switchState,
-  watchState,
-} from '@netaccel/xen';
+import { XenbusState, frontendReaction, stateName, switchState, watchState } from '@netaccel/xen';
 import type { Domain, XenbusStateValue } from '@netaccel/xen';
 import type { Watch } from '@netaccel/xen/store';
 import { ETHERNET_HEADER_BYTES } from '@netaccel/xen/netif';
@@ -38,95 +32,16 @@ import { QUEUE_UNITS } from './receive.js';
 import type { FillOptions } from './receive-fill.js';
 import { addTotals, merge, zeroTotals } from './statistics.js';
 import type { NetfrontStatistics } from './statistics.js';
-import { LARGE_BUFFER_BYTES } from './transmit-buffers.js';
 import type { TransmitBufferOptions } from './transmit-buffers.js';
 import type { TransmitPath } from './transmit.js';
 import { watchValue } from './watch-value.js';
 
-/** What a netfront is made with. */
-export interface NetfrontOptions {
-  /** The guest. */
-  readonly domain: Domain;
-  /** Number of the vif: its directory is `device/vif/<handle>`. */
-  readonly handle: number;
-  /** Where received frames go. `deliver` and `flush` may send frames in return. */
-  readonly stack: FrameSink;
-  /** Where accelerator plugins come from; without it the device is never accelerated. */
-  readonly registry?: AcceleratorRegistry<FrontendAcceleratorDefinition>;
-  /** What this side is willing to do; all of it when left out. */
-  readonly features?: Partial<NetfrontFeatures>;
-  /** Transmit buffers; see the README for what they cost. */
-  readonly transmitBuffers?: Partial<TransmitBufferOptions>;
-  /** Pages of each receive ring: what it posts and what the stack may hold at a time. 320 when left out. */
-  readonly receivePages?: number;
-  /** Bounds of the receive rings' fill target. */
-  readonly fill?: FillOptions;
-  /** The most frames and completions that a plugin's queue holds; 4096 when left out. */
-  readonly queueUnits?: number;
-  /** Limits of a plugin's asynchronous hooks, and the pauses between tries. */
-  readonly deadlines?: Partial<AcceleratorDeadlines>;
-  /** How long `stop` waits for the backend to close; 5000 ms when left out. */
-  readonly closeTimeoutMs?: number;
-  /** Where ring indices begin; 0 when left out. Tests say near 2^32. */
-  readonly firstIndex?: number;
-  /** A stopped queue goes again, or a buffer is there again. Called from the device's task. */
-  readonly onReady?: () => void;
-  /** A backend is connected: the stack announces its addresses (gratuitous ARP). */
-  readonly onConnected?: (vif: VifIdentity) => void;
-  /** The device or its accelerator changed its state. */
-  readonly onState?: (state: NetfrontState) => void;
-}
-
-/** Where a device stands. */
-export interface NetfrontState {
-  /** This half's XenbusState. */
-  readonly frontend: XenbusStateValue;
-  /** The backend's. */
-  readonly backend: XenbusStateValue;
-  /** Frames can go. */
-  readonly carrier: boolean;
-  /** Its accelerator. */
-  readonly accelerator: SlotState;
-  /** Why it is not as one would wish; null when there is nothing to say. */
-  readonly reason: string | null;
-}
-
-/** The device did not connect, or not in time. */
-export class ConnectError extends Error {
-  /**
-   * @param code `TIMEOUT` the backend was not there in time; `ABORTED` the caller gave up; `FAILED` the
-   * connection could not be made; `STOPPED` the device was stopped meanwhile.
-   * @param message what was expected, what was seen, what to do.
-   */
-  constructor(
-    readonly code: 'TIMEOUT' | 'ABORTED' | 'FAILED' | 'STOPPED',
-    message: string,
-    options?: ErrorOptions,
-  ) {
-    super(message, options);
-    this.name = 'ConnectError';
-  }
-}
-
-/** How long to wait. */
-export interface StartOptions {
-  /** Milliseconds; for ever when left out. */
-  readonly timeoutMs?: number;
-  /** Ends the wait, not the device. */
-  readonly signal?: AbortSignal;
-}
-
-const RECEIVE_PAGES = 320;
-const SMALL_BUFFERS = 512;
-const LARGE_BUFFERS = 16;
 const CLOSE_TIMEOUT_MS = 5000;
 /** The pause before a device that had to fence its backend connects again; doubled each time, up to the second. */
 const FENCE_PAUSE_MS = 1000;
 const LONGEST_FENCE_PAUSE_MS = 60_000;
 /** How long a backend that closes may take to come back before a frontend without rings answers it. */
 const RETURN_MS = 1000;
-/** Bytes that a small buffer has besides a frame: a VLAN tag, TAP's virtio-net header before it, alignment. */
-const HEADROOM_BYTES = 64;
 
 /**
  * One vif.
@@ -169,7 +84,7 @@ export class Netfront {
   private following = false;
   private due = false;
   private running: Promise<void> | null = null;
-  private readonly waiting = new Set<() => void>();
+  private readonly waiters = new Waiters();
 
   constructor(private readonly options: NetfrontOptions) {
     this.path = `device/vif/${options.handle}`;
@@ -203,7 +118,7 @@ export class Netfront {
       if (this.own !== XenbusState.Unknown && this.own !== XenbusState.Closed) {
         await this.write(XenbusState.Closing);
         if (this.connection !== null)
-          await within(loop, this.options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () => this.until(gone));
+          await within(loop, this.options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () => this.waiters.until(gone));
         this.closeConnection();
         await this.write(XenbusState.Closed);
       }
@@ -229,7 +144,7 @@ export class Netfront {
   }
 
   /**
-   * A transmit buffer of at least `bytes` (at most {@link LARGE_BUFFER_BYTES}), held once by the caller, empty, at
+   * A transmit buffer of at least `bytes` (at most `LARGE_BUFFER_BYTES`), held once by the caller, empty, at
    * its home. Null when none is free or no backend is connected: `onReady` follows.
    */
   allocate(bytes: number): Frame | null {
@@ -331,7 +246,7 @@ export class Netfront {
     this.following = false;
     this.cancelPause?.();
     this.cancelPause = null;
-    this.wakeWaiters();
+    this.waiters.look();
     while (this.running !== null) await this.running;
     this.quiet();
     await this.slot?.stop();
@@ -411,27 +326,13 @@ export class Netfront {
 
   /** The backend waits: rings, channels and keys are made, and shown at once. */
   private async publish(): Promise<void> {
-    const { domain, stack } = this.options;
+    const { domain } = this.options;
     const device = this.device!;
     this.agreement = await agree(domain.store, device.backendPath, this.features, device.trusted);
     this.closeConnection();
-    const { vif } = device;
     this.connection = new Connection({
-      domain,
-      backend: vif.backend,
-      agreement: this.agreement,
-      stack,
+      ...connectionOptions(this.options, this.agreement, device.vif),
       counters: this.counters,
-      transmitBuffers: {
-        small: SMALL_BUFFERS,
-        smallBytes: vif.mtu + ETHERNET_HEADER_BYTES + HEADROOM_BYTES,
-        large: this.agreement.transmit.scatterGather ? LARGE_BUFFERS : 0,
-        ...this.options.transmitBuffers,
-      },
-      receivePages: this.options.receivePages ?? RECEIVE_PAGES,
-      fill: this.options.fill ?? {},
-      queueUnits: this.options.queueUnits ?? QUEUE_UNITS,
-      firstIndex: this.options.firstIndex ?? 0,
       onReady: () => this.options.onReady?.(),
       onBreach: (reason) => {
         this.breach = reason;
@@ -547,59 +448,36 @@ export class Netfront {
 
   private async connected({ timeoutMs = Infinity, signal }: StartOptions): Promise<void> {
     const { loop } = this.options.domain;
-    let failure: ConnectError | null = null;
-    const end = (error: ConnectError): void => {
-      failure ??= error;
-      this.wakeWaiters();
+    const over: { error: ConnectError | null } = { error: null };
+    const end = (code: ConnectError['code'], what: string): void => {
+      over.error ??= new ConnectError(
+        code,
+        `vif ${this.options.handle}: expected a connected backend, saw frontend ${stateName(this.own)}, ` +
+          `backend ${stateName(this.backend)} at ${this.device?.backendPath ?? '?'}${what}`,
+      );
+      this.waiters.look();
     };
-    const describe = (): string =>
-      `vif ${this.options.handle}: expected a connected backend, saw frontend ${stateName(this.own)}, backend ` +
-      `${stateName(this.backend)} at ${this.device?.backendPath ?? '?'}`;
-    const cancel =
-      timeoutMs === Infinity
-        ? () => undefined
-        : loop.after(timeoutMs, () =>
-            end(
-              new ConnectError('TIMEOUT', `${describe()} after ${timeoutMs} ms; is a netback running there?`),
-            ),
-          );
-    const abort = (): void => end(new ConnectError('ABORTED', `${describe()} when the wait was aborted`));
+    const late = (): void => end('TIMEOUT', ` after ${timeoutMs} ms; is a netback running there?`);
+    const cancel = timeoutMs === Infinity ? () => undefined : loop.after(timeoutMs, late);
+    const abort = (): void => end('ABORTED', ' when the wait was aborted');
     signal?.addEventListener('abort', abort);
     if (signal?.aborted === true) abort();
     try {
-      await this.until(() => {
-        if (this.opened || failure !== null) return true;
-        if (!this.following) failure = new ConnectError('STOPPED', `${describe()}; it was stopped meanwhile`);
-        else if (this.reason !== null && this.own === XenbusState.Closed)
-          failure = new ConnectError('FAILED', `${describe()}: ${this.reason}`);
-        return failure !== null;
+      await this.waiters.until(() => {
+        if (this.opened || over.error !== null) return true;
+        if (!this.following) end('STOPPED', '; it was stopped meanwhile');
+        else if (this.reason !== null && this.own === XenbusState.Closed) end('FAILED', `: ${this.reason}`);
+        return over.error !== null;
       });
     } finally {
       cancel();
       signal?.removeEventListener('abort', abort);
     }
-    if (failure !== null) throw failure as ConnectError;
-  }
-
-  /** Resolves when `condition` holds; asked whenever something changes. */
-  private until(condition: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const look = (): void => {
-        if (!condition()) return;
-        this.waiting.delete(look);
-        resolve();
-      };
-      this.waiting.add(look);
-      look();
-    });
-  }
-
-  private wakeWaiters(): void {
-    for (const look of [...this.waiting]) look();
+    if (over.error !== null) throw over.error;
   }
 
   private changed(): void {
-    this.wakeWaiters();
+    this.waiters.look();
     this.options.onState?.(this.state);
   }
 

@@ -257,14 +257,16 @@ export class ReceiveRing {
       else this.fragment(ring.consumed, this.offsets[i]!, this.statuses[i]!);
       ring.consumed = (ring.consumed + 1) >>> 0;
     }
-    const head = this.head as Frame | null; // set by fragment, which the compiler does not see
+    const head = this.taken();
+    const verdict = this.judged();
     if (head !== null) {
       head.totalBytes = this.total;
       if ((flags & RxFlag.csumBlank) !== 0) head.checksum = Checksum.blank;
       else if ((flags & RxFlag.dataValidated) !== 0) head.checksum = Checksum.good;
     }
-    if (this.verdict === 'good' && head !== null && this.finish(head)) this.deliver(sink, head);
-    else this.drop(head, this.verdict === 'good' ? 'rxBadLength' : this.verdict); // nothing but empty fragments
+    const why = verdict !== 'good' ? verdict : head === null ? 'rxBadLength' : this.finish(head);
+    if (why === 'good') this.deliver(sink, head!);
+    else this.drop(head, why);
     return true;
   }
 
@@ -349,27 +351,27 @@ export class ReceiveRing {
     this.pool.put(this.unpost(index));
   }
 
-  /** The last checks, on the whole; false when it is not to be delivered. */
-  private finish(head: Frame): boolean {
-    if (this.total < ETHERNET_HEADER_BYTES || this.total > MAX_PACKET_BYTES) {
-      this.verdict = 'rxBadLength';
-      return false;
-    }
-    if (this.fragments > MOST_FRAGMENTS) {
-      this.verdict = 'rxMalformed';
-      return false;
-    }
-    if (this.gsoType === Segmentation.none) return true;
+  // What `fragment`, `extra` and `scan` made of the packet: methods, because the compiler does not see them do it.
+  private taken(): Frame | null {
+    return this.head;
+  }
+
+  private judged(): Verdict {
+    return this.verdict;
+  }
+
+  /** The last checks, on the whole. */
+  private finish(head: Frame): Verdict {
+    if (this.total < ETHERNET_HEADER_BYTES || this.total > MAX_PACKET_BYTES) return 'rxBadLength';
+    if (this.fragments > MOST_FRAGMENTS) return 'rxMalformed';
+    if (this.gsoType === Segmentation.none) return 'good';
     if (head.checksum !== Checksum.blank) {
-      if (!blankChecksum(this.memory, head)) {
-        this.verdict = 'rxBadExtra';
-        return false;
-      }
+      if (!blankChecksum(this.memory, head)) return 'rxBadExtra';
       this.counters.rxGsoFixed++;
     }
     head.segmentation = this.gsoType as Segmentation;
     head.segmentBytes = this.gsoBytes;
-    return true;
+    return 'good';
   }
 
   private deliver(sink: FrameSink, head: Frame): void {

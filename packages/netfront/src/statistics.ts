@@ -23,7 +23,7 @@ export class FastShare {
 
   /** @param counters the device's totals, at the moment of attachment. */
   constructor(private readonly counters: Counters) {
-    this.before = { ...counters };
+    this.before = Object.assign({}, counters);
   }
 
   /** The last totals, before the hooks are cleared. */
@@ -75,6 +75,6 @@ export function merge(
     rxDropped: c.rxMalformed + c.rxBadExtra + c.rxBadLength + c.rxNoBuffer + c.fastOverrun,
     accelerated,
     declines,
-    counters: { ...counters },
+    counters: Object.assign({}, counters),
   };
 }

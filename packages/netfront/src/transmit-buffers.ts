@@ -129,7 +129,9 @@ export class TransmitBuffers implements FrameOwner {
   ) {
     const { small, smallBytes, large } = options;
     if (small + large > MOST_BUFFERS)
-      throw new RangeError(`transmit buffers: expected ${MOST_BUFFERS} at most, saw ${small} small and ${large} large`);
+      throw new RangeError(
+        `transmit buffers: expected ${MOST_BUFFERS} at most, saw ${small} small and ${large} large`,
+      );
     const stride = strideOf(smallBytes);
     // Buffers a power of two apart share a few sets of the cache, and their headers would push each other out:
     // each begins a few lines later than its neighbour, as far as there is room.
@@ -222,10 +224,11 @@ export class TransmitBuffers implements FrameOwner {
   }
 
   /** {@inheritDoc FrameOwner.reclaim} */
-  reclaim(frame: Frame): void {
+  reclaim({ index }: Frame): void {
+    const frame = this.frames[index]!;
     frame.next = null;
-    if (frame.index < this.small) this.freeSmall[this.topSmall++] = frame as TransmitFrame;
-    else this.freeLarge[this.topLarge++] = frame as TransmitFrame;
+    if (index < this.small) this.freeSmall[this.topSmall++] = frame;
+    else this.freeLarge[this.topLarge++] = frame;
     if (this.retired) this.releaseWhenHome();
     else if (this.starved) {
       this.starved = false;

@@ -91,7 +91,7 @@ export class TransmitRing {
   }
 
   /** Whether the largest packet has room. */
-  get room(): boolean {
+  hasRoom(): boolean {
     return this.ring.free > MOST_SLOTS;
   }
 
@@ -205,7 +205,8 @@ export class TransmitRing {
         const id = (piece << INDEX_BITS) | head.index;
         const more = --left > 0 ? TxFlag.moreData : 0;
         if (piece > 0) this.write(ref, address, more, id, bytes);
-        else if (head.segmentation === Segmentation.none) this.write(ref, address, flags | more, id, head.totalBytes);
+        else if (head.segmentation === Segmentation.none)
+          this.write(ref, address, flags | more, id, head.totalBytes);
         else {
           this.write(ref, address, flags | more | TxFlag.extraInfo, id, head.totalBytes);
           this.gso(head);

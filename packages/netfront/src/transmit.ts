@@ -110,7 +110,7 @@ export class TransmitPath {
   startXmit(frame: Frame, more: boolean): boolean {
     if (this.stops !== 0) return this.refuse();
     const head = this.sendable(frame) ? frame : this.prepare(frame);
-    if (head === null) return this.stops === 0 || this.refuse();
+    if (head === null) return this.isStopped() ? this.refuse() : true;
     // Flows are told apart for the plugin's sake and to choose a queue; with neither, nobody asks.
     const sorted = this.fast.offering || this.rings.length > 1;
     const bucket = sorted ? flowBucket(this.view, head.address, head.length) : UNSORTED;
@@ -122,7 +122,7 @@ export class TransmitPath {
       if (offer === Offer.kept) return this.stop(Stop.frameKept);
     }
     this.sendSlow(ring, head);
-    if (!ring.room && (ring.collect(ring.outstanding) === 0 || !ring.room)) return this.stop(Stop.ringFull);
+    if (!ring.hasRoom() && !this.makeRoom(ring)) return this.stop(Stop.ringFull);
     return this.held(more);
   }
 
@@ -234,8 +234,7 @@ export class TransmitPath {
    */
   private prepare(frame: Frame): TransmitFrame | null {
     const { buffers, features } = this;
-    if (buffers.owns(frame) && frame.place !== Place.stack)
-      throw new FrameInUseError(frame.index);
+    if (buffers.owns(frame) && frame.place !== Place.stack) throw new FrameInUseError(frame.index);
     let bytes = 0;
     let slots = 0;
     for (let f: Frame | null = frame; f !== null; f = f.next) {
@@ -293,7 +292,7 @@ export class TransmitPath {
     const ring = this.ringOf(frame.bucket);
     this.sendSlow(ring, frame);
     ring.publish();
-    if (!ring.room) this.stop(Stop.ringFull);
+    if (!ring.hasRoom()) this.stop(Stop.ringFull);
   }
 
   private drop(frame: Frame): null {
@@ -318,6 +317,15 @@ export class TransmitPath {
     return true;
   }
 
+  private isStopped(): boolean {
+    return this.stops !== 0;
+  }
+
+  /** What the backend has answered by now may be enough. */
+  private makeRoom(ring: TransmitRing): boolean {
+    return ring.collect(ring.outstanding) > 0 && ring.hasRoom();
+  }
+
   private refuse(): false {
     this.refused = true;
     return false;
@@ -329,7 +337,7 @@ export class TransmitPath {
   }
 
   private room(): boolean {
-    for (let i = 0; i < this.rings.length; i++) if (!this.rings[i]!.room) return false;
+    for (let i = 0; i < this.rings.length; i++) if (!this.rings[i]!.hasRoom()) return false;
     return true;
   }
 }

@@ -531,7 +531,7 @@ describe('deadlines', () => {
     plugin.device.quiesce = () => plugin.device.onQuiesce();
     lab.send(tcpFrame(1, 1));
     lab.send(tcpFrame(2, 1));
-    const free = (lab.front.describe() as any).connection.freeBuffers.small as number;
+    const free = lab.connection.freeBuffers.small;
     const unloaded = registry.unregister(PLUGIN);
     await lab.machine.advance(100);
     expect(lab.front.state.accelerator).toBe('quiescing');
@@ -549,7 +549,7 @@ describe('deadlines', () => {
     expect(packets.length).toBe(1);
     lab.backend.queue.answer(packets);
     await lab.settle();
-    expect((lab.front.describe() as any).connection.freeBuffers.small).toBe(free + 2);
+    expect(lab.connection.freeBuffers.small).toBe(free + 2);
     expect(reason(lab)).toMatch(/never completed: 2/);
     await end(all);
   });

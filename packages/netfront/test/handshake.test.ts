@@ -363,19 +363,23 @@ describe('what cannot be connected', () => {
     expect(await lab.end()).toEqual(CLEAN_END);
   });
 
-  test.each(['pages', 'grants', 'ports'] as const)('no %s, at each request in turn', async (what) => {
-    for (let at = 0; at < 8; at++) {
-      let requests = 0;
-      const lab = await VifLab.make({
-        netfront: { features: { queues: 2, trusted: false } },
-        faults: { exhausted: (domain, kind) => domain === 1 && kind === what && requests++ === at },
-      });
-      await lab.run(lab.backend.start());
-      const error: unknown = await lab.run(lab.front.start().catch((e: unknown) => e));
-      if (requests > at) expect(error).toMatchObject({ code: 'FAILED' });
-      expect({ at, ...(await lab.end()) }).toEqual({ at, ...CLEAN_END });
-    }
-  }, 60_000);
+  test.each(['pages', 'grants', 'ports'] as const)(
+    'no %s, at each request in turn',
+    async (what) => {
+      for (let at = 0; at < 8; at++) {
+        let requests = 0;
+        const lab = await VifLab.make({
+          netfront: { features: { queues: 2, trusted: false } },
+          faults: { exhausted: (domain, kind) => domain === 1 && kind === what && requests++ === at },
+        });
+        await lab.run(lab.backend.start());
+        const error: unknown = await lab.run(lab.front.start().catch((e: unknown) => e));
+        if (requests > at) expect(error).toMatchObject({ code: 'FAILED' });
+        expect({ at, ...(await lab.end()) }).toEqual({ at, ...CLEAN_END });
+      }
+    },
+    60_000,
+  );
 });
 
 test('the backend’s carrier key', async () => {

@@ -123,6 +123,13 @@ export async function makeVif(
   });
 }
 
+/** What tests read of a connection's description. */
+export interface DescribedConnection {
+  readonly polls: number;
+  readonly freeBuffers: { readonly small: number; readonly large: number };
+  readonly queues: readonly { readonly receive: { readonly target: number; readonly heldPages: number } }[];
+}
+
 /** A vif and all around it. */
 export class VifLab {
   readonly stack: RecordingStack;
@@ -190,6 +197,11 @@ export class VifLab {
   /** Runs until nothing can run without the clock going on. */
   settle(): Promise<void> {
     return this.machine.settle(0);
+  }
+
+  /** What `describe` says of the connection. */
+  get connection(): DescribedConnection {
+    return (this.front.describe() as { connection: DescribedConnection }).connection;
   }
 
   key(name: string): Promise<string | null> {

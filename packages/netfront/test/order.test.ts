@@ -67,14 +67,14 @@ describe('transmit', () => {
       };
       // On the way out it completes what it has bit by bit, as everybody does.
       device.quiesce = async () => {
-        for (const since = now; now < since + 40 && device.sent.length > 0; )
+        for (const since = now; now < since + 40 && device.sent.length > 0;)
           await new Promise<void>((resolve) => void services.clock.after(0.01, resolve));
       };
       device.onCheckReady = () => random.below(2) === 0;
-      const { completed } = services;
+      const completed = services.completed.bind(services);
       services.completed = (frame) => {
         end(bytesOf(frame));
-        completed.call(services, frame);
+        completed(frame);
       };
       return Promise.resolve(device);
     };
@@ -84,6 +84,7 @@ describe('transmit', () => {
     const next = new Array<number>(FLOWS).fill(0);
     const pending: ReturnType<typeof lab.backend.queue.take> = [];
     let held: Uint8Array | null = null;
+    const waiting = (): Uint8Array | null => held;
     const send = (): void => {
       const flow = random.below(FLOWS);
       const bytes = held ?? tcpFrame(flow, next[flow]!++);
@@ -143,7 +144,7 @@ describe('transmit', () => {
       if (current !== undefined && !current.removed) current.complete();
       await lab.machine.advance(20);
     }
-    while (held !== null) send();
+    while (waiting() !== null) send();
     lab.front.flush();
     await lab.settle();
     for (const packet of lab.backend.queue.take()) {

@@ -114,7 +114,7 @@ describe('good packets', () => {
     queue.publishRx();
     await lab.settle();
     expect(lab.stack.frames.length).toBe(0);
-    const polls = () => (lab.front.describe() as any).connection.polls;
+    const polls = () => lab.connection.polls;
     const before = polls();
     await lab.machine.advance(1000);
     expect(polls()).toBe(before);
@@ -192,7 +192,7 @@ describe('pages', () => {
 
   test('the fill target: doubles under load, falls when idle, never below the largest packet', async () => {
     const lab = await VifLab.connected();
-    const target = () => (lab.front.describe() as any).connection.queues[0].receive.target as number;
+    const target = () => lab.connection.queues[0]!.receive.target;
     expect(target()).toBe(64);
     for (let round = 0; round < 4; round++) {
       while (lab.backend.queue.put(tcpFrame(1, 1)));
@@ -225,7 +225,7 @@ describe('pages', () => {
     await lab.settle();
     expect(lab.stack.frames[0]).toMatchObject({ bytes: tcpFrame(1, 1, 9000), fragments: 3 });
     // The pages that it could write are on the ring again already.
-    expect((lab.front.describe() as any).connection.queues[0].receive.heldPages).toBe(0);
+    expect(lab.connection.queues[0]!.receive.heldPages).toBe(0);
     lab.stack.holding = false;
     lab.stack.releaseHeld();
     // What a buffer held before is not there for the backend to find.
@@ -234,9 +234,9 @@ describe('pages', () => {
     frame.release();
     const again = lab.front.allocate(60)!;
     expect(again.home).toBe(frame.home);
-    expect(lab.guest.memory.bytes.subarray(again.home, again.home + again.capacity).every((byte) => byte === 0)).toBe(
-      true,
-    );
+    expect(
+      lab.guest.memory.bytes.subarray(again.home, again.home + again.capacity).every((byte) => byte === 0),
+    ).toBe(true);
     again.release();
     await stillWorks(lab);
   });

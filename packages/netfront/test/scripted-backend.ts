@@ -300,7 +300,9 @@ export class ScriptedBackend {
     this.watch = await watchState(
       this.domain.store,
       this.frontPath,
-      () => (this.work = this.work.then(() => this.react())),
+      () => {
+        this.work = this.work.then(() => this.react());
+      },
       (error) => {
         throw error;
       },

@@ -98,7 +98,7 @@ describe('slots', () => {
     expect(packets[0]!.ids.length).toBe(3);
     expect(lab.front.statistics().counters.txCopied).toBe(0);
     // Nothing comes home before the last slot is answered; out of order is allowed.
-    const free = () => (lab.front.describe() as any).connection.freeBuffers;
+    const free = () => lab.connection.freeBuffers;
     const [a, b, c] = packets[0]!.ids;
     const before = free();
     lab.backend.queue.respond(c!, 0);
@@ -307,7 +307,7 @@ describe('stop and wake', () => {
     for (let i = 0; i < 128; i++) lab.send(pattern(60, i));
     await lab.settle();
     const packets = lab.backend.queue.take();
-    const polls = () => (lab.front.describe() as any).connection.polls;
+    const polls = () => lab.connection.polls;
     const before = polls();
     for (const packet of packets) {
       lab.backend.queue.answer([packet]);

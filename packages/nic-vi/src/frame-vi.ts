@@ -44,10 +44,15 @@ const REPOST_BATCH = 16;
 
 /** Counters of a {@link FrameVi}; exact to 2^53. */
 export interface FrameViStatistics {
+  /** Frames given to the NIC. */
   txFrames: number;
+  /** Bytes of them. */
   txBytes: number;
+  /** Frames that the NIC refused or never completed. */
   txErrors: number;
+  /** Frames received. */
   rxFrames: number;
+  /** Bytes of them. */
   rxBytes: number;
   /** Buffers that the NIC consumed without a frame, and pieces of frames whose head or tail is missing. */
   rxErrors: number;
@@ -87,7 +92,7 @@ export class FrameVi implements FrameOwner {
 
   /**
    * @param vi the VI; nothing else polls it.
-   * @param buses where memory is on the bus; receive buffers are registered in it already.
+   * @param map where memory is on the bus; receive buffers are registered in it already.
    * @param receive start, number and size of the receive buffers.
    * @param handler who is told.
    * @param pollBatch events that are taken from the queue at once.

@@ -149,7 +149,7 @@ export const viLayouts = [registers, transmitDescriptor, receiveDescriptor, even
 
 const r = registers.fields;
 /** Byte offsets of the registers, for `Registers.write32` and `read32`. */
-export const Register: Readonly<Record<keyof typeof r, number>> = {
+export const Register: Readonly<Record<keyof (typeof registers)['fields'], number>> = {
   transmitProducer: r.transmitProducer.offset,
   receiveProducer: r.receiveProducer.offset,
   eventConsumer: r.eventConsumer.offset,

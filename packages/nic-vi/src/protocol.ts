@@ -67,9 +67,13 @@ export const controlLayouts = [helloMessage, addressMessage, strayMessage, linkM
 
 /** A decoded {@link helloMessage}. */
 export interface Hello {
+  /** Oldest version spoken; in the answer, the version chosen. */
   readonly oldest: number;
+  /** Newest version spoken; in the answer, the version chosen. */
   readonly newest: number;
+  /** Bits of {@link ControlFeature}. */
   readonly features: number;
+  /** Pages of buffers wanted; in the answer, granted. */
   readonly bufferPages: number;
 }
 

@@ -4,7 +4,9 @@ import {
   EventBatch,
   EventFlag,
   EventType,
+  TransmitFlag,
   VirtualInterface,
+  transmitDescriptor,
   type NicControl,
   type ViRequest,
 } from '../src/index.js';
@@ -23,6 +25,8 @@ export interface LabOptions {
   wire?: WireConfig;
   /** Indices begin here; near 2^32 when left out, so that every test sees them wrap. */
   startIndex?: number;
+  /** As if other threads were there. */
+  concurrent?: boolean;
 }
 
 export interface ViOptions {
@@ -55,7 +59,8 @@ export class Lab {
   private next = PAGE_BYTES;
 
   constructor(options: LabOptions = {}) {
-    this.memory = new PlainMemory(new ArrayBuffer(6 << 20));
+    const concurrent = options.concurrent ?? false;
+    this.memory = new PlainMemory(concurrent ? new SharedArrayBuffer(6 << 20) : new ArrayBuffer(6 << 20));
     this.startIndex = options.startIndex ?? 2 ** 32 - 5;
     const config = { vis: 8, bufferPages: 1024, filters: 64, sets: 2, ...options.nic };
     const make = (n: number) =>
@@ -63,10 +68,11 @@ export class Lab {
         this.memory,
         this.places[this.places.push(this.take(nicStateBytes(config))) - 1]!,
         {
-          concurrent: false,
+          concurrent,
           interrupt: (vector) => this.interrupts.push(vector),
           clock: () => this.now,
           timers: true,
+          lockPatienceMs: 10,
         },
         { ...config, macs: [[2, 0, 0, 0, 0, n]] },
       );
@@ -253,6 +259,13 @@ export class TestVi {
       default:
         this.others.push({ type: type[i]!, detail: detail[i]!, reason: this.batch.reason(i) });
     }
+  }
+
+  /** Sets the bit that says "more of this frame follows" in every transmit descriptor. */
+  continueForever(): void {
+    const first = (this.rings.transmitRing >>> 2) + transmitDescriptor.fields.continues.word;
+    for (let i = 0; i < this.request.transmitCapacity; i++)
+      this.lab.memory.words[first + i * 4]! |= TransmitFlag.continues;
   }
 
   counters(): Readonly<Record<string, number>> {

@@ -5,6 +5,8 @@ export class PlainMemory implements Memory {
   readonly bytes: Uint8Array;
   readonly halves: Uint16Array;
   readonly words: Uint32Array;
+  /** Called before each copy: what another processor might do in that moment. */
+  beforeCopy: (to: number, from: number) => void = () => undefined;
 
   constructor(buffer: ArrayBuffer | SharedArrayBuffer) {
     this.bytes = new Uint8Array(buffer);
@@ -15,6 +17,7 @@ export class PlainMemory implements Memory {
   copy(to: number, from: number, length: number): void {
     this.check(to, length);
     this.check(from, length);
+    this.beforeCopy(to, from);
     this.bytes.copyWithin(to, from, from + length);
   }
 

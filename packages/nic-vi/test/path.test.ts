@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { EventFlag, EventType, Register, TransmitError, TransmitFlag } from '../src/index.js';
 import { cutNaively, macOf, makeFrame, pattern } from './frames.js';
-import { Lab } from './lab.js';
+import { Lab, type TestVi } from './lab.js';
 
 function pair(options = {}, viA = {}, viB = {}) {
   const lab = new Lab(options);
@@ -280,31 +280,38 @@ describe('a hostile VI', () => {
     expect(b.counters()['rxRights']).toBe(2);
   });
 
-  it('stops at descriptors without length, at chains without end, at frames that are too long', () => {
-    for (const [write, reason] of [
-      [(a: ReturnType<Lab['vi']>) => a.vi.transmitInit(a.place(makeFrame()), 0, 1), TransmitError.descriptor],
-      [
-        (a: ReturnType<Lab['vi']>) => a.vi.transmitInit(a.place(makeFrame()), 13, 1),
-        TransmitError.descriptor,
-      ],
-      [(a: ReturnType<Lab['vi']>) => a.vi.transmitInit(a.place(makeFrame()), 1519, 1), TransmitError.tooLong],
-      [
-        (a: ReturnType<Lab['vi']>) => {
-          const bus = a.place(makeFrame());
-          a.vi.transmitvInit([bus, bus], [54, 2], 2, 1);
-          a.vi.transmitInit(bus, 54, 2);
-          a.vi.transmitPush();
-          return true;
-        },
-        0,
-      ],
-    ] as const) {
-      const { a } = pair();
-      write(a);
-      a.vi.transmitPush();
-      a.poll();
-      expect(a.others.map((e) => e.reason)).toEqual(reason === 0 ? [] : [reason]);
-    }
+  const wrong: [string, (a: TestVi) => unknown, number][] = [
+    ['no length', (a) => a.vi.transmitInit(a.place(makeFrame()), 0, 1), TransmitError.descriptor],
+    [
+      'less than an Ethernet header',
+      (a) => a.vi.transmitInit(a.place(makeFrame()), 13, 1),
+      TransmitError.descriptor,
+    ],
+    ['more than a frame', (a) => a.vi.transmitInit(a.place(makeFrame()), 1519, 1), TransmitError.tooLong],
+    [
+      'a chain that never ends',
+      (a) => {
+        const bus = a.place(makeFrame());
+        a.vi.transmitvInit([bus, bus], [20, 34], 2, 1);
+        a.continueForever();
+      },
+      TransmitError.descriptor,
+    ],
+    [
+      'more bytes than a transmit can have',
+      (a) =>
+        a.vi.transmitvInit([a.transmitBus, a.transmitBus], [65000, 554], 2, 1, TransmitFlag.segment, 1000),
+      TransmitError.tooLong,
+    ],
+  ];
+  it.each(wrong)('writes %s: an error event, and the queue stops', (_what, write, reason) => {
+    const { a, b } = pair();
+    write(a);
+    a.vi.transmitPush();
+    a.poll();
+    expect(a.others.map((e) => e.reason)).toEqual([reason]);
+    expect(a.vi.transmitHalted).toBe(true);
+    expect(b.poll()).toEqual([]);
   });
 });
 

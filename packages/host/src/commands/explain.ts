@@ -95,7 +95,7 @@ function filters({ filters: rows, guest }: ExplainReport): string {
   if (rows.length === 0) return guest.accelerated ? 'filters: none yet; the plugin inserts them for flows that it sees' : '';
   return formatTable(
     ['filter in the NIC', 'port', 'VI', 'hits', 'idle'],
-    rows.map(({ match, port, vi, hits, idleMs }) => [match, port, vi, hits, `${scaled(idleMs / 1000, 's')}`]),
+    rows.map(({ match, port, vi, hits, idleMs }) => [match, port, vi, hits, scaled(idleMs / 1000, 's')]),
   );
 }
 

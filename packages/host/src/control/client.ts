@@ -48,6 +48,8 @@ export async function callLab(
       return answer.result;
     }
     throw lost(name);
+  } catch (error) {
+    throw isCutOff(error) ? lost(name) : error;
   } finally {
     socket.destroy();
   }
@@ -106,15 +108,20 @@ export async function openStream(
             if (chunk.kind === ChunkKind.error) throw refusal(value as RefusalData);
             onNote(value);
           }
+        throw lost(name);
       } catch (error) {
-        if (error instanceof ControlError) throw error;
-        if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error;
+        throw isCutOff(error) ? lost(name) : error;
       } finally {
         socket.destroy();
       }
-      throw lost(name);
     },
   };
+}
+
+/** Whether the other end was gone before it had said all. */
+function isCutOff(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ECONNRESET' || code === 'EPIPE';
 }
 
 interface RefusalData {

@@ -4,7 +4,6 @@
  * It sends counted, checked frames from one host to the other by a path: native (driver domain to driver domain),
  * slow (guest to guest, no plugin) or fast (with it). All paths use the same NICs, wire, source and check.
  */
-import type { FrameSink } from '@netaccel/core-hooks';
 import type { Loop } from '@netaccel/xen';
 import { OneThreadLab, SwitchableSink } from '../machine/one-thread-lab.js';
 import type { RunningGuest, RunningHost } from '../machine/one-thread-lab.js';
@@ -32,15 +31,21 @@ type Side = typeof ALPHA;
 
 /** What one measured stretch found. */
 export interface Stretch {
+  /** How long it took. */
   readonly seconds: number;
+  /** Frames received. */
   readonly frames: number;
+  /** Bytes received. */
   readonly bytes: number;
+  /** What became of every frame. */
   readonly check: Check;
+  /** What the plugins did meanwhile. */
   readonly accelerated: Accelerated;
 }
 
 /** Options of the lab. */
 export interface FramesLabOptions {
+  /** Decides the order of everything. */
   readonly seed: number;
   /** Payload bytes of a frame on the wire. */
   readonly mtu: number;
@@ -52,8 +57,11 @@ export interface FramesLabOptions {
 
 /** One end of a path: where frames are sent, and who gets those that arrive. */
 export interface Endpoint {
+  /** The loop of its domain. */
   readonly loop: Loop;
+  /** Where frames are sent. */
   readonly out: Transmitter;
+  /** Gets those that arrive. */
   readonly sink: SwitchableSink;
 }
 
@@ -268,7 +276,7 @@ export class FramesRun {
     from.sink.onReady = () => {
       this.source.resume();
     };
-    to.sink.to = this.check as FrameSink;
+    to.sink.to = this.check;
   }
 
   /** Frames that have arrived. */

@@ -19,7 +19,7 @@ const GROUP_BIT = 1;
 export async function replayCapture(lab: FramesLab): Promise<Check> {
   const { from, to, source, destination } = lab.ends();
   const { memory } = lab.lab.lab;
-  const frames = (await readCapture(CAPTURE)).packets.map(({ bytes }) => addressed(bytes, source, destination));
+  const frames = readCapture(CAPTURE).packets.map(({ bytes }) => addressed(bytes, source, destination));
   const receiver = new ReplayCheck(frames, (frame) => contents(memory.bytes, frame));
   to.sink.to = receiver;
   for (const bytes of frames) {

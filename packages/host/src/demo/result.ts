@@ -23,12 +23,17 @@ export interface Accelerated {
 
 /** One path, one traffic, one frame size: all its rounds together. */
 export interface Run {
+  /** Which way its frames went. */
   readonly path: Path;
+  /** What was sent. */
   readonly traffic: 'tcp' | 'frames';
   /** Bytes of each frame; for TCP the largest frame on the wire. */
   readonly frameBytes: number;
+  /** Seconds that its rounds took together. */
   readonly seconds: number;
+  /** Frames received. */
   readonly frames: number;
+  /** Bytes received. */
   readonly bytes: number;
   /** Payload throughput for TCP, frame bytes for frames; the median of the rounds. */
   readonly gbps: number;
@@ -36,6 +41,7 @@ export interface Run {
   readonly mpps: number;
   /** In frames mode frames are counted; with TCP, bytes of payload. */
   readonly check: Check;
+  /** What the plugins did meanwhile. */
   readonly accelerated: Accelerated;
   /** CPU time by stage, in nanoseconds a frame. */
   readonly stages: readonly Stage[];
@@ -55,6 +61,7 @@ export interface Stage {
 export interface Sample {
   /** Seconds since its start. */
   readonly t: number;
+  /** Throughput. */
   readonly gbps: number;
   /** Share of received frames that came by the fast path, 0 to 1. */
   readonly fastShare: number;
@@ -64,17 +71,23 @@ export interface Sample {
 
 /** Something that happened during the switchover. */
 export interface Moment {
+  /** Seconds since the start of the switchover. */
   readonly t: number;
+  /** What it was, for people. */
   readonly what: string;
 }
 
 /** What `netaccel demo --json` prints. */
 export interface DemoResult {
+  /** Names this format. */
   readonly schema: 'netaccel.demo/1';
+  /** Whether guests were real TCP/IP stacks, or frames were counted. */
   readonly mode: 'tap' | 'frames';
   /** Why it is frames when it is not by choice. */
   readonly modeReason?: string;
+  /** A run for each path and frame size. */
   readonly runs: readonly Run[];
+  /** Of the throughputs. */
   readonly ratios: {
     /** Of the slowest frame size, fast to slow. */
     readonly fastOverSlow: number;
@@ -83,12 +96,15 @@ export interface DemoResult {
   };
   /** Frames mode: a capture file sent by the slow path alone, and with the plugin. */
   readonly replay?: { readonly slow: Check; readonly fast: Check };
+  /** The plugin loaded and unloaded under traffic. */
   readonly switchover: {
     readonly attach: Check;
     readonly detach: Check;
     readonly samples: readonly Sample[];
     readonly moments: readonly Moment[];
   };
+  /** Names and versions of both halves, and their contract. */
   readonly plugin: { readonly frontend: string; readonly backend: string; readonly contract: number };
+  /** Where it ran. */
   readonly environment: { readonly node: string; readonly cpus: number; readonly platform: string };
 }

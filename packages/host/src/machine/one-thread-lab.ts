@@ -4,8 +4,8 @@
  */
 import { PAGE_BYTES } from '@netaccel/core-hooks';
 import type { FrameSink } from '@netaccel/core-hooks';
-import { SimLab, SimMachine } from '@netaccel/xen/sim';
-import type { SimDomain } from '@netaccel/xen/sim';
+import { SimMachine } from '@netaccel/xen/sim';
+import type { SimDomain, SimLab } from '@netaccel/xen/sim';
 import { DriverDomain } from './driver-domain.js';
 import { Guest } from './guest.js';
 import { createHardware } from './hardware.js';
@@ -20,11 +20,15 @@ const DRIVER_DOMAIN = 0;
 
 /** A guest of a host. */
 export interface GuestPlan {
+  /** Its name in the lab. */
   readonly name: string;
+  /** Its MAC address: `02:00:00:00:00:0a`. */
   readonly mac: string;
+  /** Payload bytes of a frame. */
   readonly mtu: number;
   /** NIC port that its vif may be accelerated on, or null. */
   readonly accel: string | null;
+  /** Queues that it asks for. */
   readonly queues: number;
   /** Quotas of the accelerator. */
   readonly limits: VifSpec['limits'];
@@ -32,18 +36,25 @@ export interface GuestPlan {
 
 /** A host. */
 export interface HostPlan {
+  /** Its name in the lab. */
   readonly name: string;
+  /** Its NIC. */
   readonly nic: Omit<NicRequest, 'host'>;
+  /** Names of the NIC ports that are on its bridge. */
   readonly bridged: readonly string[];
+  /** Its guests; their domain numbers follow their order, from 1. */
   readonly guests: readonly GuestPlan[];
 }
 
 /** A lab. */
 export interface OneThreadPlan {
+  /** Decides the order of everything. */
   readonly seed: number;
   /** Pages of the lab's memory. */
   readonly pages: number;
+  /** The hosts. */
   readonly hosts: readonly HostPlan[];
+  /** The wires between their NICs. */
   readonly wires: readonly WireRequest[];
   /** Whether NIC ports join TCP segments. */
   readonly merging: boolean;
@@ -53,16 +64,23 @@ export interface OneThreadPlan {
 
 /** A running host. */
 export interface RunningHost {
+  /** Its name in the lab. */
   readonly name: string;
+  /** Its machine: domains and store. */
   readonly machine: SimMachine;
+  /** The programs of its driver domain. */
   readonly driver: DriverDomain;
+  /** Its guests by name. */
   readonly guests: ReadonlyMap<string, RunningGuest>;
 }
 
 /** A running guest. `stack` may be exchanged at any time. */
 export interface RunningGuest {
+  /** Its programs. */
   readonly guest: Guest;
+  /** Its domain. */
   readonly domain: SimDomain;
+  /** What receives its frames. */
   readonly stack: SwitchableSink;
 }
 

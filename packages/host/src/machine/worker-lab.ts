@@ -28,9 +28,13 @@ const ANSWER_MS = 10_000;
 
 /** A domain with its TAP. */
 export interface WorkerGuestPlan {
+  /** Its name in the lab. */
   readonly name: string;
+  /** Its vif. */
   readonly vif: Omit<VifSpec, 'guest' | 'backend' | 'handle'>;
+  /** Queues that it asks for. */
   readonly queues: number;
+  /** Its TAP, or null. */
   readonly tap: TapDescription | null;
   /** Npm name or path of the frontend plugin that stands in for the one that a backend names. */
   readonly frontend?: string;
@@ -40,12 +44,17 @@ export interface WorkerGuestPlan {
 
 /** A host. */
 export interface WorkerHostPlan {
+  /** Its name in the lab. */
   readonly name: string;
+  /** Its NIC. */
   readonly nic: Omit<NicRequest, 'host'>;
+  /** Names of the NIC ports that are on its bridge. */
   readonly bridged: readonly string[];
+  /** How long its bridge remembers an address. */
   readonly ageingMs: number;
   /** The TAP of the driver domain's own interface, or null. */
   readonly tap: TapDescription | null;
+  /** Its guests. */
   readonly guests: readonly WorkerGuestPlan[];
 }
 
@@ -55,8 +64,11 @@ export interface WorkerLabPlan {
   readonly pages: number;
   /** Its other sizes, where the usual ones do not do. */
   readonly shape?: Partial<Omit<LabShape, 'pages'>>;
+  /** The hosts. */
   readonly hosts: readonly WorkerHostPlan[];
+  /** The wires between their NICs. */
   readonly wires: readonly WireRequest[];
+  /** Whether NIC ports join TCP segments. */
   readonly merging: boolean;
   /** Folder that plugin names are resolved from. */
   readonly pluginsFrom: string;
@@ -85,6 +97,7 @@ export class DomainWorker {
 
   /**
    * Starts it.
+   * @internal
    * @param nudge lets its event loop have a turn: a domain that sleeps hears no message.
    */
   constructor(
@@ -189,10 +202,15 @@ export class DomainWorker {
 
 /** A host of the lab. */
 export interface WorkerHost {
+  /** Its name in the lab. */
   readonly name: string;
+  /** Its machine. */
   readonly machine: SharedMachine;
+  /** Its store, as the toolstack sees it. */
   readonly store: Store;
+  /** The worker of its driver domain. */
   readonly driver: DomainWorker;
+  /** Its guests by name. */
   readonly guests: Map<string, { readonly id: number; readonly worker: DomainWorker }>;
 }
 
@@ -329,6 +347,6 @@ async function endWithin(worker: DomainWorker, ms: number): Promise<void> {
       resolve(true);
     }, ms);
   });
-  if ((await Promise.race([worker.ended.then(() => false), late])) === true) await worker.terminate();
+  if (await Promise.race([worker.ended.then(() => false), late])) await worker.terminate();
   clearTimeout(timer);
 }

@@ -26,7 +26,7 @@ export interface FrameBatch {
   readonly times: Float64Array;
   /** Bytes that each had. */
   readonly lengths: Uint32Array;
-  /** Which port, an index; plus {@link OUTGOING} when it went out by it. */
+  /** Which port, an index; plus `OUTGOING` when it went out by it. */
   readonly places: Uint16Array;
   /** Their bytes, one after the other. */
   readonly bytes: Uint8Array;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Frame, FramePool } from '@netaccel/core-hooks';
-import type { Clock, FrameSink, Memory } from '@netaccel/core-hooks';
+import { FramePool } from '@netaccel/core-hooks';
+import type { Clock, Frame, FrameSink, Memory } from '@netaccel/core-hooks';
 import { Bridge } from '../../src/ports/bridge.js';
 
 const A = [2, 0, 0, 0, 0, 0xa];

@@ -117,15 +117,22 @@ export class WireEnd {
     return waited;
   }
 
-  /** Takes the oldest captured frame: calls `visit` with its time, address and length. False when there is none. */
-  takeCaptured(visit: (timeUs: number, address: number, length: number) => void): boolean {
+  /** When the oldest captured frame was sent; Infinity when there is none. */
+  nextCaptured(): number {
     const { words, at } = this;
     const head = words[at + DirectionWord.captureHead]!;
-    if (head === Atomics.load(words, at + DirectionWord.captureTail)) return false;
+    if (head === Atomics.load(words, at + DirectionWord.captureTail)) return Infinity;
+    return this.doubles[this.slot(this.captures, head, this.plan.captureSlots) >>> 1]!;
+  }
+
+  /** Takes the oldest captured frame, which there must be: calls `visit` with its time, address, length and sender. */
+  takeCaptured(visit: (timeUs: number, address: number, length: number, sender: ViId) => void): void {
+    const { words, at } = this;
+    const head = words[at + DirectionWord.captureHead]!;
     const slot = this.slot(this.captures, head, this.plan.captureSlots);
-    visit(this.doubles[slot >>> 1]!, (slot + SlotWord.size) * 4, words[slot + SlotWord.length]!);
+    const sender = words[slot + SlotWord.checksum]!;
+    visit(this.doubles[slot >>> 1]!, (slot + SlotWord.size) * 4, words[slot + SlotWord.length]!, sender);
     Atomics.store(words, at + DirectionWord.captureHead, head + 1);
-    return true;
   }
 
   private carrySlowly(frame: Transit): boolean {

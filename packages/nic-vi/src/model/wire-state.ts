@@ -73,6 +73,7 @@ export enum SlotWord {
   /** Double: when it arrives; for a captured frame, when it was sent. */
   time = 0,
   length = 2,
+  /** What is known of its checksum; for a captured frame, the VI that sent it. */
   checksum = 3,
   size = 4,
 }

@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { parseLab } from '../../src/lab/index.js';
+import { findNamed, fullName, UnknownNameError } from '../../src/up/names.js';
+
+const lab = parseLab(
+  `lab: 1
+hosts:
+  alpha: { guests: { a: { port: memory }, web: { port: memory } } }
+  beta: { guests: { a: { port: memory } } }
+`,
+);
+const ALL = ['host', 'guest', 'port'] as const;
+
+describe('names of things in a lab', () => {
+  it.each([
+    ['alpha', 'host', 'alpha'],
+    ['web', 'guest', 'alpha.web'],
+    ['beta.a', 'guest', 'beta.a'],
+    ['vif2.0', 'guest', 'alpha.web'],
+    ['beta.vif1.0', 'guest', 'beta.a'],
+    ['beta.eth1', 'port', 'beta.eth1'],
+  ])('%s is the %s %s', (text, kind, full) => {
+    const named = findNamed(lab, text, ALL);
+    expect(named.kind).toBe(kind);
+    expect(fullName(named)).toBe(full);
+  });
+
+  it.each([
+    ['a', /several in the lab .*; say which: alpha\.a, beta\.a/],
+    ['eth0', /say which: alpha\.eth0, beta\.eth0/],
+    ['alhpa', /did you mean alpha\?/],
+    ['nobody', /expected a host or a guest or a NIC port .*saw nobody; there are: alpha, /],
+  ])('%s is told what is wrong', (text, message) => {
+    expect(() => findNamed(lab, text, ALL)).toThrow(UnknownNameError);
+    expect(() => findNamed(lab, text, ALL)).toThrow(message);
+  });
+
+  it('are looked for among what may be meant only', () => {
+    expect(() => findNamed(lab, 'alpha', ['guest'])).toThrow(/expected a guest .*saw alpha/);
+  });
+});
