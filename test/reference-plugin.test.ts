@@ -119,8 +119,9 @@ describe('the reference plugin', () => {
     expect(lab.clock.pending).toBe(0);
   });
 
-  it.each(Array.from({ length: 24 }, (_, seed) => seed + 1))('keeps every flow in order, whatever happens when: seed %i', async (seed) => {
+  it.each(Array.from({ length: 300 }, (_, seed) => seed + 1))('keeps every flow in order, whatever happens when: seed %i', async (seed) => {
     const random = randomOf(seed);
+    const restless = random(2) === 0; // filters and plugins change so often that hardly anything comes to rest
     const flows = 2 + random(5);
     const lab = await attached(1 + random(4)); // often fewer filters than flows: they are taken from each other
     const [a, b] = lab.sides;
@@ -156,9 +157,9 @@ describe('the reference plugin', () => {
           await lab.settle();
           break;
         default:
-          if (random(4) === 0) lab.clock.advance(random(4) === 0 ? 1100 : 20);
+          if (random(restless ? 2 : 4) === 0) lab.clock.advance(random(restless ? 2 : 4) === 0 ? 1100 : 20);
       }
-      if (random(900) === 0) {
+      if (random(restless ? 90 : 900) === 0) {
         changes++;
         if (side.plugin === null) await lab.during(side.attach());
         else await side.detach();
@@ -166,9 +167,8 @@ describe('the reference plugin', () => {
       for (const each of traffic) each.check();
     }
     await rest(lab, traffic);
-    const fast = lab.sides.reduce((sum, side) => sum + side.counts.fastReceived, 0);
-    expect(fast).toBeGreaterThan(100);
-    expect(changes).toBeGreaterThan(0);
+    expect(sum(lab.sides.map(({ counts }) => counts.fastReceived))).toBeGreaterThan(30);
+    if (restless) expect(changes).toBeGreaterThan(5);
     for (const side of lab.sides) if (side.plugin !== null) await side.detach();
     expect(lab.ledger).toEqual({ shares: 0, maps: 0, ports: 0, registers: 0 });
     expect(lab.clock.pending).toBe(0);

@@ -19,13 +19,13 @@ export class BackendRegistry extends AcceleratorRegistry<BackendAcceleratorDefin
     };
   }
 
-  /** {@inheritDoc AcceleratorRegistry.register} */
+  /** A plugin is loaded: as in the base class, and every follower is told. */
   override register(definition: BackendAcceleratorDefinition): void {
     super.register(definition);
     for (const follower of [...this.followers]) follower.available(definition);
   }
 
-  /** {@inheritDoc AcceleratorRegistry.unregister} */
+  /** A plugin goes: as in the base class; resolves when no follower uses it any more. */
   override async unregister(name: string): Promise<void> {
     const definition = this.get(name);
     const gone = super.unregister(name);

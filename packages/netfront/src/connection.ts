@@ -245,7 +245,7 @@ export class Connection {
 
   /** The poll: all of the device's work, at most `budget` of it; answers whether there is more. */
   private run(budget: number): boolean {
-    if (this.closed || this.broken) return false;
+    if (this.closed) return false;
     this.polls++;
     if (this.pluginArmed) {
       this.pluginArmed = false;
@@ -258,13 +258,7 @@ export class Connection {
     if (received + misplaced > 0) this.parts.stack.flush();
     this.post();
     transmit.step();
-    const breach = this.breach();
-    if (breach !== null) {
-      this.broken = true;
-      transmit.disconnect();
-      this.parts.onBreach(breach);
-      return false;
-    }
+    if (!this.broken) this.fence(this.breach());
     if (this.whenDry !== null && !receive.fastMore && transmit.fast.inFlight === 0) {
       this.whenDry();
       this.whenDry = null;
@@ -283,20 +277,14 @@ export class Connection {
 
   /** Arms everything and looks again; false when there is work after all. Only then are events let through. */
   private sleep(): boolean {
-    let work = this.transmit.arm();
-    for (let i = 0; i < this.receiveRings.length; i++) {
-      const ring = this.receiveRings[i]!;
-      ring.drained();
-      if (ring.arm()) work = true;
-    }
-    if (work) return false;
+    if (!this.broken && this.armRings()) return false;
     if (this.hooks !== null) {
       if (this.hooks.startInterrupts()) return false;
       this.pluginArmed = true;
     }
     for (let i = 0; i < this.lines.length; i++) {
       const line = this.lines[i]!;
-      if (!line.fired) continue;
+      if (!line.fired || this.broken) continue;
       line.fired = false;
       const consumed = line.progress();
       const spurious = consumed === line.consumed;
@@ -305,6 +293,28 @@ export class Connection {
       line.channel.unmask(spurious);
     }
     return true;
+  }
+
+  private armRings(): boolean {
+    let work = this.transmit.arm();
+    for (let i = 0; i < this.receiveRings.length; i++) {
+      const ring = this.receiveRings[i]!;
+      ring.drained();
+      if (ring.arm()) work = true;
+    }
+    return work;
+  }
+
+  /** After a breach no ring is touched any more; a plugin may still finish what it has. */
+  private fence(reason: string | null): void {
+    if (reason === null) return;
+    this.broken = true;
+    this.transmit.disconnect();
+    for (let i = 0; i < this.transmitRings.length; i++) {
+      this.transmitRings[i]!.breach ??= reason;
+      this.receiveRings[i]!.breach ??= reason;
+    }
+    this.parts.onBreach(reason);
   }
 
   private breach(): string | null {

@@ -6,7 +6,7 @@
  */
 import type { Store } from '@netaccel/xen/store';
 import type { TransmitFeatures } from './transmit.js';
-import type { ReceiveFeatures } from './receive-ring.js';
+import type { ReceiveFeatures } from './receive-scan.js';
 
 /** What this side is willing to do; all true when left out. */
 export interface NetfrontFeatures {

@@ -3,14 +3,15 @@
  *
  * @packageDocumentation
  */
-export { Netfront, ConnectError } from './netfront.js';
-export type { NetfrontOptions, NetfrontState, StartOptions } from './netfront.js';
+export { Netfront } from './netfront.js';
+export { ConnectError } from './netfront-options.js';
+export type { NetfrontOptions, NetfrontState, StartOptions } from './netfront-options.js';
 export { ALL_FEATURES, BackendUnfitError } from './features.js';
 export type { Agreement, NetfrontFeatures } from './features.js';
 export { DeviceError } from './handshake.js';
 export { FrameInUseError } from './transmit.js';
 export type { TransmitFeatures } from './transmit.js';
-export type { ReceiveFeatures } from './receive-ring.js';
+export type { ReceiveFeatures } from './receive-scan.js';
 export { LARGE_BUFFER_BYTES } from './transmit-buffers.js';
 export type { TransmitBufferOptions } from './transmit-buffers.js';
 export { FILL_DEFAULTS } from './receive-fill.js';

@@ -103,7 +103,15 @@ export function connectionOptions(
   vif: VifIdentity,
 ): Pick<
   ConnectionParts,
-  'transmitBuffers' | 'receivePages' | 'fill' | 'queueUnits' | 'firstIndex' | 'stack' | 'domain' | 'backend' | 'agreement'
+  | 'transmitBuffers'
+  | 'receivePages'
+  | 'fill'
+  | 'queueUnits'
+  | 'firstIndex'
+  | 'stack'
+  | 'domain'
+  | 'backend'
+  | 'agreement'
 > {
   return {
     domain: options.domain,

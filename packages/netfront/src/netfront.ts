@@ -5,21 +5,13 @@
  * says, one step after the other. Everything fast is in the connection, which exists only while a backend is
  * there: transmit and receive never wait for anything in this file.
  */
-import type {
-  AcceleratorRegistry,
-  Frame,
-  FrameSink,
-  FrontendAcceleratorDefinition,
-  VifIdentity,
-} from '@netaccel/core-hooks';
+import type { Frame, VifIdentity } from '@netaccel/core-hooks';
 import { XenbusState, frontendReaction, stateName, switchState, watchState } from '@netaccel/xen';
-import type { Domain, XenbusStateValue } from '@netaccel/xen';
+import type { XenbusStateValue } from '@netaccel/xen';
 import type { Watch } from '@netaccel/xen/store';
-import { ETHERNET_HEADER_BYTES } from '@netaccel/xen/netif';
 import { AcceleratorSlot } from './accelerator.js';
-import type { SlotState } from './accelerator.js';
 import { ACCELERATOR_DEADLINES } from './attachment.js';
-import type { AcceleratorDeadlines, AttachmentParts } from './attachment.js';
+import type { AttachmentParts } from './attachment.js';
 import { Connection } from './connection.js';
 import { Counters } from './counters.js';
 import { within } from './deadline.js';
@@ -28,12 +20,12 @@ import type { Agreement, NetfrontFeatures } from './features.js';
 import { publishError, publishKeys, readDevice } from './handshake.js';
 import type { DeviceKeys } from './handshake.js';
 import { messageOf } from './hooks.js';
-import { QUEUE_UNITS } from './receive.js';
-import type { FillOptions } from './receive-fill.js';
+import { ConnectError, connectionOptions } from './netfront-options.js';
+import type { NetfrontOptions, NetfrontState, StartOptions } from './netfront-options.js';
 import { addTotals, merge, zeroTotals } from './statistics.js';
 import type { NetfrontStatistics } from './statistics.js';
-import type { TransmitBufferOptions } from './transmit-buffers.js';
 import type { TransmitPath } from './transmit.js';
+import { Waiters } from './waiters.js';
 import { watchValue } from './watch-value.js';
 
 const CLOSE_TIMEOUT_MS = 5000;
@@ -78,10 +70,12 @@ export class Netfront {
   /** What the backend did, found by the data path; the loop closes the connection. */
   private breach: string | null = null;
   private fences = 0;
+  private fencedAt = -Infinity;
   private cancelPause: (() => void) | null = null;
   private closingSince: number | null = null;
   /** Whether the loop follows the backend: not before start, nor while suspended or stopping. */
   private following = false;
+  private beginning: Promise<void> = Promise.resolve();
   private due = false;
   private running: Promise<void> | null = null;
   private readonly waiters = new Waiters();
@@ -97,9 +91,11 @@ export class Netfront {
    * @throws DeviceError, StoreError, ConnectError.
    */
   async start(wait: StartOptions = {}): Promise<void> {
-    this.breach = null;
-    this.fences = 0;
-    await this.follow();
+    if (!this.following) {
+      this.fences = 0;
+      this.beginning = this.follow();
+      await this.beginning;
+    }
     await this.connected(wait);
   }
 
@@ -222,8 +218,8 @@ export class Netfront {
     const { domain, handle } = this.options;
     this.device = await readDevice(domain, this.path, handle);
     this.reason = null;
-    await this.write(XenbusState.Initialising);
     this.following = true;
+    await this.write(XenbusState.Initialising);
     const { backendPath } = this.device;
     const complain = (error: unknown): void =>
       this.log('warn', `watching ${backendPath}: ${messageOf(error)}`);
@@ -243,7 +239,9 @@ export class Netfront {
 
   /** The loop does not touch the device any more; the plugin is gone. */
   private async leave(): Promise<void> {
+    await this.beginning.catch(() => undefined);
     this.following = false;
+    this.breach = null;
     this.cancelPause?.();
     this.cancelPause = null;
     this.waiters.look();
@@ -356,7 +354,6 @@ export class Netfront {
   private async open(): Promise<void> {
     if (this.opened || this.connection === null) return;
     this.opened = true;
-    this.fences = this.fences > 0 && this.reason === null ? 0 : this.fences;
     this.reason = null;
     this.connection.open();
     const { vif } = this.device!;
@@ -410,6 +407,9 @@ export class Netfront {
   /** The backend broke a rule that cannot be lived with: the device is closed, and says why. */
   private async fence(reason: string): Promise<void> {
     this.breach = null;
+    const now = this.options.domain.loop.now();
+    if (now - this.fencedAt > LONGEST_FENCE_PAUSE_MS) this.fences = 0;
+    this.fencedAt = now;
     const pauseMs = Math.min(LONGEST_FENCE_PAUSE_MS, FENCE_PAUSE_MS * 2 ** this.fences++);
     this.log('error', `the backend is fenced: ${reason}`);
     await this.close(`the backend is fenced: ${reason}`, pauseMs);

@@ -205,7 +205,7 @@ export class FrameVi implements FrameOwner {
     this.dropPartial();
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrameOwner.reclaim} */
+  /** Takes a receive buffer back at the last release; {@link replenish} gives it to the NIC again. */
   reclaim(frame: Frame): void {
     frame.next = null;
     this.freeBuffers[this.freeBufferTop++] = frame.index;

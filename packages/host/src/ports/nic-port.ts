@@ -134,32 +134,32 @@ export class NicPort implements FrameSink, NicPortHold {
     if (!this.closed) this.task.raise();
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!NicPortHold.onReceive} */
+  /** Shows `handler` each frame from the wire, before the bridge has it; ends with the function returned. */
   onReceive(handler: (frame: Frame) => void): () => void {
     this.receivers.add(handler);
     return () => this.receivers.delete(handler);
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!NicPortHold.onTransmit} */
+  /** Shows `handler` each frame that the driver domain sends to the wire; ends with the function returned. */
   onTransmit(handler: (frame: Frame) => void): () => void {
     this.transmitters.add(handler);
     return () => this.transmitters.delete(handler);
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!NicPortHold.onLink} */
+  /** Calls `handler` with the present link state, and on each change; ends with the function returned. */
   onLink(handler: (up: boolean) => void): () => void {
     this.links.add(handler);
     handler(this.up);
     return () => this.links.delete(handler);
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!NicPortHold.onReset} */
+  /** Calls `handler` when the NIC was reset; ends with the function returned. */
   onReset(handler: () => void): () => void {
     this.resets.add(handler);
     return () => this.resets.delete(handler);
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!NicPortHold.received} */
+  /** Resolves when every frame that the NIC had given to the driver domain before this call has been handled. */
   received(): Promise<void> {
     return new Promise((resolve) => {
       const value = this.nextMarker++;

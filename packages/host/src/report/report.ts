@@ -64,7 +64,7 @@ const charts = `
 const dark = matchMedia('(prefers-color-scheme: dark)').matches;
 const ink = dark ? '#ddd' : '#333', grid = dark ? '#3a3a3a' : '#e4e4e4';
 const marks = { hooks: { draw: [(u) => {
-  const { ctx } = u; ctx.save(); ctx.font = '12px system-ui'; ctx.fillStyle = ink; ctx.strokeStyle = ink; ctx.setLineDash([4, 4]);
+  const { ctx } = u; ctx.save(); ctx.textAlign = 'left'; ctx.font = '12px system-ui'; ctx.fillStyle = ink; ctx.strokeStyle = ink; ctx.setLineDash([4, 4]);
   data.moments.forEach((m, i) => {
     const x = u.valToPos(m.t, 'x', true); ctx.beginPath(); ctx.moveTo(x, u.bbox.top); ctx.lineTo(x, u.bbox.top + u.bbox.height); ctx.stroke();
     ctx.fillText(m.what, x + 4, u.bbox.top + 14 + (i % 3) * 15);

@@ -67,7 +67,7 @@ export class FrameCheck implements FrameSink {
     return { sent, received, lost: Math.max(0, sent - received - corrupted), duplicated, reordered, corrupted };
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrameSink.deliver} */
+  /** Checks one frame that arrived. */
   deliver(frame: Frame): void {
     const stamp = this.stamp;
     const bytes = this.memory.bytes;
@@ -92,7 +92,7 @@ export class FrameCheck implements FrameSink {
     this.place(stamp.flow, stamp.sequence, frame.totalBytes);
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrameSink.flush} */
+  /** The batch is over: whoever waits for progress is told. */
   flush(): void {
     this.onProgress();
   }

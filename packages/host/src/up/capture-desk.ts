@@ -117,9 +117,9 @@ class WireCapture {
 
   private drain(): void {
     const { memory } = this.lab;
-    const visit: CaptureVisitor = (direction, timeUs, address, length) => {
+    const visit: CaptureVisitor = (direction, timeUs, address, length, sender) => {
       const bytes = memory.bytes.subarray(address, address + length);
-      const frame = { place: this.places[direction], outgoing: false, timeUs, bytes, sender: null };
+      const frame = { place: this.places[direction], outgoing: false, timeUs, bytes, sender };
       for (const collector of this.collectors) collector.frame(frame);
     };
     this.wire.drainCapture(visit, DRAIN_FRAMES);

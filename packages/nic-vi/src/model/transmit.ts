@@ -150,6 +150,7 @@ export class Transmitter {
     const wire = this.words[this.port + PortWord.linkUp] === 0 ? null : this.wire;
     if (wire !== null) {
       wire.enter();
+      wire.sender = (this.vi - this.parts.plan.viBase) / ViWord.size;
       this.blank = wire.blankChecksums;
     }
     const { vi, words } = this;

@@ -5,6 +5,7 @@
  */
 /* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
 import { Net } from '../bits.js';
+import type { ViId } from '../control.js';
 import type { DeviceMemory } from './device-memory.js';
 import type { Receiver } from './receive.js';
 import { Transit } from './transit.js';
@@ -18,6 +19,8 @@ export const Fault = { drop: 1, corrupt: 2, duplicate: 3 } as const;
 
 /** One direction. */
 export class WireEnd {
+  /** The VI that sends; set by its transmit side with each batch. */
+  sender: ViId = 0;
   private readonly words: Int32Array;
   private readonly doubles: Float64Array;
   private readonly at: number;
@@ -217,7 +220,9 @@ export class WireEnd {
       this.count(WireCount.captureLost);
       return;
     }
-    this.store(frame, this.slot(this.captures, tail, plan.captureSlots), this.now);
+    const slot = this.slot(this.captures, tail, plan.captureSlots);
+    this.store(frame, slot, this.now);
+    words[slot + SlotWord.checksum] = this.sender;
     Atomics.store(words, at + DirectionWord.captureTail, tail + 1);
     this.count(WireCount.captured);
   }

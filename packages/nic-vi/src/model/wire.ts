@@ -3,7 +3,7 @@
  * may ring a doorbell has a Wire object over the same state; settings hold for all threads at once.
  */
 import type { Address, Memory } from '@netaccel/core-hooks';
-import type { Counters } from '../control.js';
+import type { Counters, ViId } from '../control.js';
 import type { NicCore } from './core.js';
 import { coreOf, type Nic } from './nic.js';
 import { Fault, WireEnd } from './wire-end.js';
@@ -63,7 +63,13 @@ export interface WireSettings {
 }
 
 /** A frame that went over the wire. Valid during the call that brings it. */
-export type CaptureVisitor = (direction: 0 | 1, timeUs: number, address: Address, length: number) => void;
+export type CaptureVisitor = (
+  direction: 0 | 1,
+  timeUs: number,
+  address: Address,
+  length: number,
+  sender: ViId,
+) => void;
 
 /** Two ports joined. */
 export class Wire {
@@ -152,15 +158,21 @@ export class Wire {
     this.cores[1].raiseOwed();
   }
 
-  /** Visits and removes captured frames, at most `limit`; returns how many. One thread reads. */
+  /**
+   * Visits and removes captured frames, at most `limit`, both directions in the order of time; returns how many.
+   * One thread reads.
+   */
   drainCapture(visit: CaptureVisitor, limit = 1024): number {
-    let taken = 0;
-    for (const direction of [0, 1] as const) {
-      const each = (timeUs: number, address: Address, length: number) =>
-        visit(direction, timeUs, address, length);
-      while (taken < limit && this.ends[direction].takeCaptured(each)) taken++;
+    const [first, second] = this.ends;
+    for (let taken = 0; taken < limit; taken++) {
+      const times = [first.nextCaptured(), second.nextCaptured()] as const;
+      if (times[0] === Infinity && times[1] === Infinity) return taken;
+      const direction = times[0] <= times[1] ? 0 : 1;
+      this.ends[direction].takeCaptured((timeUs, address, length, sender) =>
+        visit(direction, timeUs, address, length, sender),
+      );
     }
-    return taken;
+    return limit;
   }
 
   /** Counters of one direction: 0 is from the first port to the second. */
