@@ -332,7 +332,8 @@ export class Side {
       },
       deliver: (frame) => {
         const bytes: number[] = [];
-        for (let f: Frame | null = frame; f !== null; f = f.next) bytes.push(...memory.bytes.subarray(f.address, f.address + f.length));
+        for (let f: Frame | null = frame; f !== null; f = f.next)
+          bytes.push(...memory.bytes.subarray(f.address, f.address + f.length));
         this.counts.fastReceived++;
         this.delivered.push(Uint8Array.from(bytes));
       },
@@ -372,7 +373,8 @@ class DriverDomain {
   constructor(private readonly side: Side) {
     const { memory } = side.lab;
     const page = (count = 1): number => memory.allocate(count);
-    const pages = (address: number, count: number): number[] => Array.from({ length: count }, (_, i) => address + i * PAGE_BYTES);
+    const pages = (address: number, count: number): number[] =>
+      Array.from({ length: count }, (_, i) => address + i * PAGE_BYTES);
     const rings = { transmitRing: page(), receiveRing: page(), eventQueue: page(4) };
     const capacities = { transmitCapacity: 64, receiveCapacity: 256, eventCapacity: 1024 };
     const registerPage = page();
@@ -467,7 +469,33 @@ export function numbered(from: Side, to: Side, flow: number, number: number): Ui
   const view = new DataView(bytes.buffer);
   bytes.set(to.mac, 0);
   bytes.set(from.mac, 6);
-  bytes.set([8, 0, 0x45, 0, 0, FRAME_BYTES - 14, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1 + from.index, 10, 0, 0, 1 + to.index], 12);
+  bytes.set(
+    [
+      8,
+      0,
+      0x45,
+      0,
+      0,
+      FRAME_BYTES - 14,
+      0,
+      0,
+      0,
+      0,
+      64,
+      17,
+      0,
+      0,
+      10,
+      0,
+      0,
+      1 + from.index,
+      10,
+      0,
+      0,
+      1 + to.index,
+    ],
+    12,
+  );
   view.setUint16(34, 4000);
   view.setUint16(36, 5000 + flow);
   view.setUint16(38, FRAME_BYTES - 34);

@@ -101,7 +101,8 @@ export class AcceleratorRegistry<D extends Definition> {
           `unload it before another version is loaded`,
       );
     this.definitions.set(definition.name, definition);
-    for (const candidate of [...(this.candidates.get(definition.name) ?? [])]) candidate.available(definition);
+    for (const candidate of [...(this.candidates.get(definition.name) ?? [])])
+      candidate.available(definition);
   }
 
   /**
@@ -112,9 +113,14 @@ export class AcceleratorRegistry<D extends Definition> {
   async unregister(name: string): Promise<void> {
     const definition = this.definitions.get(name);
     if (definition === undefined)
-      throw new RegistryError('UNKNOWN', `no plugin ${name} is registered; registered: ${[...this.definitions.keys()].join(', ') || 'none'}`);
+      throw new RegistryError(
+        'UNKNOWN',
+        `no plugin ${name} is registered; registered: ${[...this.definitions.keys()].join(', ') || 'none'}`,
+      );
     this.definitions.delete(name);
-    await Promise.all([...(this.candidates.get(name) ?? [])].map((candidate) => candidate.unavailable(definition)));
+    await Promise.all(
+      [...(this.candidates.get(name) ?? [])].map((candidate) => candidate.unavailable(definition)),
+    );
   }
 
   /**

@@ -37,7 +37,14 @@ describe('FramePool', () => {
     frame.address = 7;
     frame.release();
     const again = pool.allocate()!;
-    expect({ ...pick(again) }).toEqual({ address: 128, length: 0, totalBytes: 0, checksum: 0, segmentation: 0, segmentBytes: 0 });
+    expect({ ...pick(again) }).toEqual({
+      address: 128,
+      length: 0,
+      totalBytes: 0,
+      checksum: 0,
+      segmentation: 0,
+      segmentBytes: 0,
+    });
   });
 
   it('holds and releases whole chains, though a reclaimed fragment loses its next', () => {

@@ -1,8 +1,19 @@
 import { describe, expect, it } from 'vitest';
-import { AcceleratorRegistry, CONTRACT_VERSION, declined, reasonName, declineReasons, Verdict } from '../src/index.js';
+import {
+  AcceleratorRegistry,
+  CONTRACT_VERSION,
+  declined,
+  reasonName,
+  declineReasons,
+  Verdict,
+} from '../src/index.js';
 import type { Candidate, Definition } from '../src/index.js';
 
-const plugin = (name: string, contract = CONTRACT_VERSION): Definition => ({ name, version: '1.0.0', contract });
+const plugin = (name: string, contract = CONTRACT_VERSION): Definition => ({
+  name,
+  version: '1.0.0',
+  contract,
+});
 
 function device(log: string[], id: string, slow?: Promise<void>): Candidate<Definition> {
   return {
@@ -86,7 +97,9 @@ describe('AcceleratorRegistry', () => {
     }).toThrow(/already.*unload it/);
     expect(() => {
       registry.register(plugin('q', CONTRACT_VERSION + 1));
-    }).toThrow(/q was made for contract version 2; this host speaks 1; run "npm install @netaccel\/host@latest"/);
+    }).toThrow(
+      /q was made for contract version 2; this host speaks 1; run "npm install @netaccel\/host@latest"/,
+    );
     expect(() => {
       registry.register(plugin('r', 0));
     }).toThrow(/npm install r@latest/);

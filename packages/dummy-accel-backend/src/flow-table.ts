@@ -91,7 +91,9 @@ export class FlowTable {
       keys[at + 1] === h.vlan &&
       keys[at + 2] === h.destination0 &&
       (h.version === 4 ||
-        (keys[at + 3] === h.destination1 && keys[at + 4] === h.destination2 && keys[at + 5] === h.destination3))
+        (keys[at + 3] === h.destination1 &&
+          keys[at + 4] === h.destination2 &&
+          keys[at + 5] === h.destination3))
     );
   }
 }

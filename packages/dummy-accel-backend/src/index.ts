@@ -34,7 +34,8 @@ export default plugin;
 function probe(services: BackendServices): Promise<BackendAccelerator> {
   const { device, name } = services.port;
   return new Promise((resolve) => {
-    if (!isNicControl(device)) throw new Error(`NIC port ${name}: a device of nic-vi expected, another kind seen`);
+    if (!isNicControl(device))
+      throw new Error(`NIC port ${name}: a device of nic-vi expected, another kind seen`);
     resolve(new VifAccelerator(services, device));
   });
 }

@@ -7,7 +7,14 @@
  * then answers. Until then no other filter changes: one that is taken away is one whose frames nobody holds.
  */
 import type { BackendServices, Frame } from '@netaccel/core-hooks';
-import { ControlMessage, ETHERNET_BYTES, FrameHeaders, encodeFilter, macHigh, macLow } from '@netaccel/nic-vi';
+import {
+  ControlMessage,
+  ETHERNET_BYTES,
+  FrameHeaders,
+  encodeFilter,
+  macHigh,
+  macLow,
+} from '@netaccel/nic-vi';
 import type { FilterId, FlowSpec } from '@netaccel/nic-vi';
 import { FlowTable } from './flow-table.js';
 import type { GuestVi } from './guest-vi.js';
@@ -130,7 +137,8 @@ export class Steering {
     if (slot < 0 || flows.isTaken(slot)) return;
     const now = this.services.clock.now();
     const seen = flows.see(slot, now);
-    if (this.filters.size + this.coming >= this.quota && (seen < SEEN_TO_EVICT || now < this.notBefore)) return;
+    if (this.filters.size + this.coming >= this.quota && (seen < SEEN_TO_EVICT || now < this.notBefore))
+      return;
     if (!this.outbox.post(() => this.insert(slot))) return;
     flows.take(slot);
     this.coming++;
@@ -172,7 +180,8 @@ export class Steering {
     if (this.filters.size < this.quota) return true;
     const now = this.services.clock.now();
     let oldest: Filter | null = null;
-    for (const filter of this.refresh()) if (oldest === null || filter.activeAt < oldest.activeAt) oldest = filter;
+    for (const filter of this.refresh())
+      if (oldest === null || filter.activeAt < oldest.activeAt) oldest = filter;
     if (oldest === null || now - oldest.activeAt < IN_USE_MS) {
       this.counters.full++;
       this.notBefore = now + FULL_PAUSE_MS;
@@ -199,7 +208,8 @@ export class Steering {
   private lookLater(): void {
     const { services } = this;
     this.cancelLook = services.clock.after(LOOK_MS, () => {
-      if (services.rateBytesPerSecond > 0) services.failed('the vif was given a rate limit, which the fast path would go round');
+      if (services.rateBytesPerSecond > 0)
+        services.failed('the vif was given a rate limit, which the fast path would go round');
       this.outbox.post(() => this.look());
       this.lookLater();
     });

@@ -121,7 +121,10 @@ export class VifAccelerator implements BackendAccelerator {
       version = commonVersion(hello);
     } catch (error) {
       // The guest is told which versions there are here.
-      throw new Refusal((error as Error).message, encodeHello({ ...CONTROL_VERSIONS, features: 0, bufferPages: 0 }));
+      throw new Refusal(
+        (error as Error).message,
+        encodeHello({ ...CONTROL_VERSIONS, features: 0, bufferPages: 0 }),
+      );
     }
     const { maxBufferPages } = this.services.limits;
     this.granted = hello.bufferPages === 0 ? maxBufferPages : Math.min(hello.bufferPages, maxBufferPages);
@@ -196,6 +199,7 @@ export class VifAccelerator implements BackendAccelerator {
   }
 
   private expect(step: Step): void {
-    if (this.step !== step) throw new Error(`step ${step} of the set-up expected, it is at step ${this.step}`);
+    if (this.step !== step)
+      throw new Error(`step ${step} of the set-up expected, it is at step ${this.step}`);
   }
 }

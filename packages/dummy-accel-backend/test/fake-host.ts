@@ -85,11 +85,19 @@ export class FakeHost {
     const { memory, clock } = this;
     const interrupt = (): void => undefined;
     const make = (): Nic =>
-      Nic.create(memory, this.take(nicStateBytes(NIC)), { concurrent: false, interrupt, clock: () => clock.now() * 1000 }, NIC);
+      Nic.create(
+        memory,
+        this.take(nicStateBytes(NIC)),
+        { concurrent: false, interrupt, clock: () => clock.now() * 1000 },
+        NIC,
+      );
     this.nic = make();
     this.peer = make();
     this.control = this.nic.control(0);
-    const ends = [this.nic, this.peer].map((nic) => ({ nic, port: 0 })) as [{ nic: Nic; port: 0 }, { nic: Nic; port: 0 }];
+    const ends = [this.nic, this.peer].map((nic) => ({ nic, port: 0 })) as [
+      { nic: Nic; port: 0 },
+      { nic: Nic; port: 0 },
+    ];
     this.wire = Wire.create(memory, this.take(wireStateBytes({})), ...ends, {});
     [this.guest, this.driver] = mailboxPair();
     this.frame = new Frame({ reclaim: () => undefined }, 0, memory.allocate(2), 2 * PAGE_BYTES);
@@ -146,7 +154,10 @@ export class FakeHost {
 
   /** The guest says hello. */
   hello(bufferPages = 8): ReturnType<FakeMailbox['request']> {
-    return this.guest.request(ControlMessage.hello, encodeHello({ ...CONTROL_VERSIONS, features: 1, bufferPages }));
+    return this.guest.request(
+      ControlMessage.hello,
+      encodeHello({ ...CONTROL_VERSIONS, features: 1, bufferPages }),
+    );
   }
 
   /** The guest hands its rings over. */
@@ -329,7 +340,9 @@ class Sender {
     nic: Nic,
   ) {
     const control = nic.control(0);
-    const [transmitRing, receiveRing, eventQueue, page, buffer] = Array.from({ length: 5 }, () => memory.allocate(1));
+    const [transmitRing, receiveRing, eventQueue, page, buffer] = Array.from({ length: 5 }, () =>
+      memory.allocate(1),
+    );
     const id = control.allocateVi({
       owner: 9,
       transmitPages: [transmitRing!],

@@ -33,7 +33,20 @@ export function frameOf(spec: FrameSpec = {}): Uint8Array {
     version === 4 ? [10, 0, 0, n] : [0xfd, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, n];
   const ip =
     version === 4
-      ? [0x45, 0, ...be16(20 + l4.length), 0, 1, ...be16(fragment), 64, protocol, 0, 0, ...address(1), ...address(host)]
+      ? [
+          0x45,
+          0,
+          ...be16(20 + l4.length),
+          0,
+          1,
+          ...be16(fragment),
+          64,
+          protocol,
+          0,
+          0,
+          ...address(1),
+          ...address(host),
+        ]
       : [0x60, 0, 0, 0, ...be16(l4.length), protocol, 64, ...address(1), ...address(host)];
   return Uint8Array.from([
     ...Array.from(spec.to ?? macOf(0xa)),

@@ -28,15 +28,23 @@ async function attach(options: HostOptions = {}): Promise<{ host: FakeHost; back
 
 describe('the definition', () => {
   it('says of itself what its package says', () => {
-    const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as Record<string, string>;
-    expect([plugin.name, plugin.version, plugin.kind]).toEqual([manifest['name'], manifest['version'], 'backend']);
+    const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as Record<
+      string,
+      string
+    >;
+    expect([plugin.name, plugin.version, plugin.kind]).toEqual([
+      manifest['name'],
+      manifest['version'],
+      'backend',
+    ]);
     expect(plugin.contract).toBe(CONTRACT_VERSION);
   });
 
   it('drives its own kind of NIC, and no other', async () => {
     const host = new FakeHost();
     expect(plugin.supports(host.control)).toBe(true);
-    for (const other of [undefined, null, {}, { kind: 'other' }, 'eth0']) expect(plugin.supports(other)).toBe(false);
+    for (const other of [undefined, null, {}, { kind: 'other' }, 'eth0'])
+      expect(plugin.supports(other)).toBe(false);
     const services = { ...host.services, port: { ...host.services.port, device: {} } };
     await expect(plugin.probe(services)).rejects.toThrow(/nic-vi/);
     expect(host.ledger()).toEqual(empty);
@@ -52,9 +60,20 @@ describe('the definition', () => {
 describe('set-up', () => {
   it('gives the guest a VI of its own', async () => {
     const { host, backend } = await attach();
-    expect(decodeHello((await host.hello(20)).payload)).toEqual({ oldest: 1, newest: 1, features: 1, bufferPages: 20 });
+    expect(decodeHello((await host.hello(20)).payload)).toEqual({
+      oldest: 1,
+      newest: 1,
+      features: 1,
+      bufferPages: 20,
+    });
     const handover = decodeHandover((await host.rings()).payload);
-    expect(handover).toMatchObject({ mtu: 1500, maxFilters: 8, startIndex: 0, segmentation: true, transmitChecksum: true });
+    expect(handover).toMatchObject({
+      mtu: 1500,
+      maxFilters: 8,
+      startIndex: 0,
+      segmentation: true,
+      transmitChecksum: true,
+    });
     expect([...handover.mac]).toEqual([...host.services.vif.mac]);
     expect(host.control.describeVi(handover.vi)).toMatchObject({ owner: 16 + 3, filterQuota: 8, buffers: 0 });
     expect((await host.buffers(8)).ok).toBe(true);
@@ -63,7 +82,10 @@ describe('set-up', () => {
     expect((await host.guest.request(ControlMessage.start, nothing)).ok).toBe(true);
     await host.settle();
     expect(host.told(ControlMessage.link)).toHaveLength(1);
-    expect(backend.describe()).toMatchObject({ step: 'started', pages: { granted: 20, receive: 8, transmit: 24 } });
+    expect(backend.describe()).toMatchObject({
+      step: 'started',
+      pages: { granted: 20, receive: 8, transmit: 24 },
+    });
     await host.remove(backend);
     expect(host.ledger()).toEqual(empty);
   });
@@ -103,29 +125,35 @@ describe('set-up', () => {
     ['start', (host) => host.guest.request(ControlMessage.start, nothing)],
     ['quiesce', (host) => host.guest.request(ControlMessage.quiesce, nothing)],
   ];
-  it.each(steps.map(([name], i) => [name, i] as const))('can end after %s, and leaves nothing', async (_name, last) => {
-    const { host, backend } = await attach();
-    for (const [, step] of steps.slice(0, last + 1)) await step(host);
-    await host.remove(backend);
-    expect(host.ledger()).toEqual(empty);
-    expect(host.failures).toEqual([]);
-    // A guest that goes on talking gets nothing more.
-    expect((await host.hello()).ok).toBe(false);
-    expect((await host.rings()).ok).toBe(false);
-    expect(host.ledger()).toEqual(empty);
-  });
+  it.each(steps.map(([name], i) => [name, i] as const))(
+    'can end after %s, and leaves nothing',
+    async (_name, last) => {
+      const { host, backend } = await attach();
+      for (const [, step] of steps.slice(0, last + 1)) await step(host);
+      await host.remove(backend);
+      expect(host.ledger()).toEqual(empty);
+      expect(host.failures).toEqual([]);
+      // A guest that goes on talking gets nothing more.
+      expect((await host.hello()).ok).toBe(false);
+      expect((await host.rings()).ok).toBe(false);
+      expect(host.ledger()).toEqual(empty);
+    },
+  );
 
-  it.each(['map', 'share', 'events.open'])('undoes a VI that was half made when %s failed, and can make it then', async (what) => {
-    const { host, backend } = await attach();
-    await host.hello();
-    const before = host.ledger();
-    host.failing = what;
-    expect((await host.rings()).ok).toBe(false);
-    expect(host.ledger()).toEqual(before);
-    expect((await host.rings()).ok).toBe(true);
-    await host.remove(backend);
-    expect(host.ledger()).toEqual(empty);
-  });
+  it.each(['map', 'share', 'events.open'])(
+    'undoes a VI that was half made when %s failed, and can make it then',
+    async (what) => {
+      const { host, backend } = await attach();
+      await host.hello();
+      const before = host.ledger();
+      host.failing = what;
+      expect((await host.rings()).ok).toBe(false);
+      expect(host.ledger()).toEqual(before);
+      expect((await host.rings()).ok).toBe(true);
+      await host.remove(backend);
+      expect(host.ledger()).toEqual(empty);
+    },
+  );
 
   it('undoes it when the NIC has no VI left', async () => {
     const { host, backend } = await attach();
@@ -222,7 +250,11 @@ describe('a guest that lies', () => {
 
   const early: [string, number, Uint8Array][] = [
     ['rings', ControlMessage.rings, encodeRings(rings)],
-    ['buffers', ControlMessage.buffers, encodeBuffers({ cookie: 0, writable: true, refs: Uint32Array.of(1) })],
+    [
+      'buffers',
+      ControlMessage.buffers,
+      encodeBuffers({ cookie: 0, writable: true, refs: Uint32Array.of(1) }),
+    ],
     ['start', ControlMessage.start, nothing],
     ['quiesce', ControlMessage.quiesce, nothing],
   ];
@@ -254,7 +286,10 @@ describe('a guest that lies', () => {
     expect(reply.ok).toBe(false);
     expect(decodeHello(reply.payload)).toMatchObject({ oldest: 1, newest: 1 });
     // A later half that still speaks version 1 is welcome.
-    const newer = await host.guest.request(ControlMessage.hello, encodeHello({ ...hello, oldest: 1, newest: 9, features: ~0 >>> 0 }));
+    const newer = await host.guest.request(
+      ControlMessage.hello,
+      encodeHello({ ...hello, oldest: 1, newest: 9, features: ~0 >>> 0 }),
+    );
     expect(newer.ok).toBe(true);
     expect(decodeHello(newer.payload)).toMatchObject({ oldest: 1, newest: 1, features: 1 });
   });
@@ -283,10 +318,22 @@ describe('a guest that lies', () => {
   const wrongBuffers: [string, (host: FakeHost) => Uint8Array][] = [
     ['no bytes', () => nothing],
     ['no references', () => encodeBuffers({ cookie: 0, writable: true, refs: new Uint32Array(0) })],
-    ['a count beyond the array', () => encodeBuffers({ cookie: 0, writable: true, refs: Uint32Array.of(1) }).fill(255, 2, 3)],
-    ['a page that it never granted', (host) => encodeBuffers({ cookie: 0, writable: true, refs: Uint32Array.of(host.grant(1)[0]!, 4095) })],
-    ['a page to write that is granted for reading', (host) => encodeBuffers({ cookie: 0, writable: true, refs: host.grant(1, 'read') })],
-    ['more pages than were granted', (host) => encodeBuffers({ cookie: 0, writable: true, refs: host.grant(9) })],
+    [
+      'a count beyond the array',
+      () => encodeBuffers({ cookie: 0, writable: true, refs: Uint32Array.of(1) }).fill(255, 2, 3),
+    ],
+    [
+      'a page that it never granted',
+      (host) => encodeBuffers({ cookie: 0, writable: true, refs: Uint32Array.of(host.grant(1)[0]!, 4095) }),
+    ],
+    [
+      'a page to write that is granted for reading',
+      (host) => encodeBuffers({ cookie: 0, writable: true, refs: host.grant(1, 'read') }),
+    ],
+    [
+      'more pages than were granted',
+      (host) => encodeBuffers({ cookie: 0, writable: true, refs: host.grant(9) }),
+    ],
   ];
   it.each(wrongBuffers)('is refused buffers with %s, and those only', async (_what, payload) => {
     const { host, backend } = await attach();
@@ -344,7 +391,10 @@ describe('a guest that lies', () => {
     const { host } = await attach();
     const handover = await host.setUp();
     expect(handoverMessage.size).toBeLessThanOrEqual(112);
-    const words = host.memory.words.subarray((handover.registerRef * PAGE_BYTES) >>> 2, ((handover.registerRef + 1) * PAGE_BYTES) >>> 2);
+    const words = host.memory.words.subarray(
+      (handover.registerRef * PAGE_BYTES) >>> 2,
+      ((handover.registerRef + 1) * PAGE_BYTES) >>> 2,
+    );
     words.fill(0xffff_ffff);
     host.doorbells.get(handover.doorbellPort)!();
     expect(host.control.viStatistics(handover.vi)['badDoorbells']).toBeGreaterThan(0);

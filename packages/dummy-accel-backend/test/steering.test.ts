@@ -32,7 +32,8 @@ afterEach(async () => {
   expect(vis).toBeLessThanOrEqual(1);
 });
 
-const ports = (filters: FilterState[]): number[] => filters.map(({ spec }) => (spec as FlowSpec).localPort).sort((a, b) => a - b);
+const ports = (filters: FilterState[]): number[] =>
+  filters.map(({ spec }) => (spec as FlowSpec).localPort).sort((a, b) => a - b);
 const changes = (host: FakeHost): { added: boolean; filter: number; localPort: number }[] =>
   host.told(ControlMessage.filter).map((payload) => {
     const { added, filter, localPort } = decodeFilter(payload);
@@ -61,7 +62,13 @@ describe('a flow seen on the slow path', () => {
     release([0xffff_fffe, 3]);
     await host.settle();
     const told = decodeFilter(host.told(ControlMessage.filter)[0]!);
-    expect(told).toMatchObject({ added: true, filter: filter!.id, protocol: 'udp', localPort: 0x1234, fence: [0xffff_fffe, 3] });
+    expect(told).toMatchObject({
+      added: true,
+      filter: filter!.id,
+      protocol: 'udp',
+      localPort: 0x1234,
+      fence: [0xffff_fffe, 3],
+    });
     expect([...told.localAddress]).toEqual([10, 0, 0, 2]);
   });
 
@@ -198,7 +205,9 @@ describe('one change at a time', () => {
 
   it('a mailbox that is closed ends it', async () => {
     const { host } = await started();
-    Object.assign(host.services.mailbox, { request: () => Promise.reject(new MailboxError('CLOSED', 'the other half is gone')) });
+    Object.assign(host.services.mailbox, {
+      request: () => Promise.reject(new MailboxError('CLOSED', 'the other half is gone')),
+    });
     host.arrive(frameOf());
     await host.settle();
     expect(host.failures).toEqual(['the other half is gone']);
@@ -331,7 +340,8 @@ describe('the quota', () => {
 });
 
 describe('addresses', () => {
-  const macs = (host: FakeHost, type: number): number[] => host.told(type).map((payload) => decodeAddress(payload)[5]!);
+  const macs = (host: FakeHost, type: number): number[] =>
+    host.told(type).map((payload) => decodeAddress(payload)[5]!);
 
   it('that arrive from the wire are told once, and again after a while', async () => {
     const { host } = await started();

@@ -105,7 +105,8 @@ export class Choice {
     if (!this.isAcross(macHigh(bytes, address), macLow(bytes, address))) return unknownDestination;
     h.parse(address, length, totalBytes);
     if (h.vlan !== UNTAGGED) return vlan;
-    if (h.version === 0) return h.etherType === EtherType.ipv4 || h.etherType === EtherType.ipv6 ? malformed : notIp;
+    if (h.version === 0)
+      return h.etherType === EtherType.ipv4 || h.etherType === EtherType.ipv6 ? malformed : notIp;
     if (h.protocol !== Protocol.tcp && h.protocol !== Protocol.udp) return notTcpUdp;
     const whole = frame.segmentation === Segmentation.none;
     const blank = frame.checksum === Checksum.blank;
@@ -116,7 +117,8 @@ export class Choice {
     }
     if (!whole && !this.canCut(frame)) return segmentation;
     if (blank && !can.transmitChecksum) return checksum;
-    if (macHigh(bytes, address + 6) !== this.ownHigh || macLow(bytes, address + 6) !== this.ownLow) return spoofed;
+    if (macHigh(bytes, address + 6) !== this.ownHigh || macLow(bytes, address + 6) !== this.ownLow)
+      return spoofed;
     if (totalBytes > (whole ? this.maxFrameBytes : can.maxTransmitBytes)) return tooLong;
     if (frame.next !== null && mostPieces(frame) >= Math.min(can.maxFragments, MAX_FRAGMENTS)) return tooLong;
     return Verdict.sent;
@@ -124,7 +126,9 @@ export class Choice {
 
   /** Whether the frame is addressed to this guest. */
   isOwn(frame: Frame): boolean {
-    return macHigh(this.bytes, frame.address) === this.ownHigh && macLow(this.bytes, frame.address) === this.ownLow;
+    return (
+      macHigh(this.bytes, frame.address) === this.ownHigh && macLow(this.bytes, frame.address) === this.ownLow
+    );
   }
 
   /** A frame arrived by the device: its source is across the wire, unless the other half has said otherwise since. */

@@ -5,7 +5,12 @@
  * buffers. What goes by the fast path is decided in choice.ts, what has to wait for the slow path in fences.ts.
  */
 import { PAGE_BYTES, Verdict, declined } from '@netaccel/core-hooks';
-import type { AcceleratorStatistics, Frame, FrontendAccelerator, FrontendServices } from '@netaccel/core-hooks';
+import type {
+  AcceleratorStatistics,
+  Frame,
+  FrontendAccelerator,
+  FrontendServices,
+} from '@netaccel/core-hooks';
 import {
   Answers,
   ControlMessage,
@@ -81,7 +86,10 @@ export class Device implements FrontendAccelerator, FrameViHandler {
     this.choice = new Choice(memory, vif.mac, handover);
     this.choice.now = services.clock.now();
     this.choice.linkUp = vi.vi.linkUp;
-    this.merger = new ReceiveMerger(memory, { deliver: (frame) => services.deliver(frame), flush: () => undefined });
+    this.merger = new ReceiveMerger(memory, {
+      deliver: (frame) => services.deliver(frame),
+      flush: () => undefined,
+    });
     this.fences = new Fences(
       handover.maxFilters,
       buffers.count,
@@ -152,7 +160,11 @@ export class Device implements FrontendAccelerator, FrameViHandler {
   /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.checkReady} */
   checkReady(): boolean {
     const { vi } = this.vi;
-    return this.frames.transmitting < vi.transmitCapacity && vi.transmitSpace > 0 && vi.transmitSpace >= this.wanted;
+    return (
+      this.frames.transmitting < vi.transmitCapacity &&
+      vi.transmitSpace > 0 &&
+      vi.transmitSpace >= this.wanted
+    );
   }
 
   /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.statistics} */
@@ -188,7 +200,10 @@ export class Device implements FrontendAccelerator, FrameViHandler {
     this.dropped += this.fences.drop();
     // Received frames lie in the device's pages: the stack gets a while to be done with them.
     if (!(await this.until(() => this.frames.held === 0)))
-      this.services.log('warn', `the stack still has ${this.frames.held} receive buffers; their pages go all the same`);
+      this.services.log(
+        'warn',
+        `the stack still has ${this.frames.held} receive buffers; their pages go all the same`,
+      );
     for (const release of this.releases.splice(0).reverse()) release();
   }
 
@@ -199,7 +214,11 @@ export class Device implements FrontendAccelerator, FrameViHandler {
       active: this.choice.active,
       linkUp: this.choice.linkUp,
       vi: { number: handover.vi, generation: handover.generation, ...vi.describe() },
-      receiveBuffers: { count: buffers.count, pages: (buffers.count * buffers.bytes) / PAGE_BYTES, held: this.frames.held },
+      receiveBuffers: {
+        count: buffers.count,
+        pages: (buffers.count * buffers.bytes) / PAGE_BYTES,
+        held: this.frames.held,
+      },
       across: this.choice.describe(),
       filters: this.fences.describe(),
       strays: this.strays,
@@ -236,7 +255,8 @@ export class Device implements FrontendAccelerator, FrameViHandler {
   event(type: number): void {
     if (type === EventType.link) this.lookAtLink();
     else if (type === EventType.reset) this.services.failed('the NIC was reset, and this VI is gone');
-    else if (type === EventType.overflow) this.services.log('warn', 'the event queue was full; the NIC dropped frames');
+    else if (type === EventType.overflow)
+      this.services.log('warn', 'the event queue was full; the NIC dropped frames');
   }
 
   /** Room is asked for last: what would be declined is never answered busy. */

@@ -74,7 +74,12 @@ export async function setUp(
     await ask(
       services,
       ControlMessage.rings,
-      encodeRings({ ...capacities, transmitRefs: transmit.refs, receiveRefs: receive.refs, eventRefs: events.refs }),
+      encodeRings({
+        ...capacities,
+        transmitRefs: transmit.refs,
+        receiveRefs: receive.refs,
+        eventRefs: events.refs,
+      }),
     ),
   );
   if (handover.doorbellPort !== 0) {
@@ -89,7 +94,8 @@ export async function setUp(
   const buses = new BusMap(services.memory);
   const buffers = share(Math.min(bufferPages, RECEIVE_PAGES));
   await register(services, buses, buffers, true);
-  if (services.transmitMemory !== null) await registerTransmitMemory(services, buses, services.transmitMemory);
+  if (services.transmitMemory !== null)
+    await registerTransmitMemory(services, buses, services.transmitMemory);
   const vi = new VirtualInterface(services.memory, registers, {
     ...capacities,
     transmitRing: transmit.address,
@@ -116,7 +122,8 @@ export async function ask(
   timeoutMs?: number,
 ): Promise<Uint8Array> {
   const reply = await services.mailbox.request(type, payload, timeoutMs);
-  if (!reply.ok) throw new Error(`the backend half refused message ${type}; the driver domain's log says why`);
+  if (!reply.ok)
+    throw new Error(`the backend half refused message ${type}; the driver domain's log says why`);
   return reply.payload;
 }
 
@@ -140,7 +147,11 @@ async function greet(services: FrontendServices): Promise<Hello> {
 }
 
 /** Has the device know netfront's memory, so that frames are sent from where they lie. */
-async function registerTransmitMemory(services: FrontendServices, buses: BusMap, pages: SharedPages): Promise<void> {
+async function registerTransmitMemory(
+  services: FrontendServices,
+  buses: BusMap,
+  pages: SharedPages,
+): Promise<void> {
   try {
     await register(services, buses, pages, false);
   } catch (error) {
@@ -161,7 +172,9 @@ async function register(
     const request = encodeBuffers({ cookie: first, writable, refs });
     const reply = decodeBuffersReply(await ask(services, ControlMessage.buffers, request));
     if (reply.cookie !== first || reply.count !== refs.length)
-      throw new Error(`${refs.length} pages from ${first} on were sent, ${reply.count} from ${reply.cookie} on answered`);
+      throw new Error(
+        `${refs.length} pages from ${first} on were sent, ${reply.count} from ${reply.cookie} on answered`,
+      );
     buses.add(pages.address + first * PAGE_BYTES, refs.length, reply.bus);
   }
 }

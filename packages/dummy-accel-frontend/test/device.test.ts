@@ -11,12 +11,26 @@ import { broadcast, frameOf, macOf } from './frames.js';
 
 const nothing = new Uint8Array(0);
 const empty = { shares: 0, registers: 0, ports: 0, timers: 0 };
-const zero = (): AcceleratorStatistics => ({ txFrames: 0, txBytes: 0, rxFrames: 0, rxBytes: 0, txErrors: 0, rxErrors: 0 });
+const zero = (): AcceleratorStatistics => ({
+  txFrames: 0,
+  txBytes: 0,
+  rxFrames: 0,
+  rxBytes: 0,
+  txErrors: 0,
+  rxErrors: 0,
+});
 
 describe('the definition', () => {
   it('says of itself what its package says', () => {
-    const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as Record<string, string>;
-    expect([plugin.name, plugin.version, plugin.kind]).toEqual([manifest['name'], manifest['version'], 'frontend']);
+    const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as Record<
+      string,
+      string
+    >;
+    expect([plugin.name, plugin.version, plugin.kind]).toEqual([
+      manifest['name'],
+      manifest['version'],
+      'frontend',
+    ]);
     expect(plugin.contract).toBe(CONTRACT_VERSION);
   });
 });
@@ -30,7 +44,11 @@ describe('set-up', () => {
     // 8 pages to receive, 68 to send from: one chunk, and three.
     expect(types).toEqual([hello, rings, buffers, buffers, buffers, buffers, start]);
     expect(guest.control.describeVi(guest.vi)).toMatchObject({ buffers: 8 + 68 });
-    expect(device.describe()).toMatchObject({ active: true, linkUp: true, receiveBuffers: { count: 16, pages: 8, held: 0 } });
+    expect(device.describe()).toMatchObject({
+      active: true,
+      linkUp: true,
+      receiveBuffers: { count: 16, pages: 8, held: 0 },
+    });
     expect(guest.ledger()).toEqual({ ...empty, shares: 4, registers: 1, ports: 2 });
     await guest.during(device.remove());
     expect(guest.ledger()).toEqual(empty);
@@ -141,7 +159,8 @@ describe('a backend half that lies', () => {
   ])('with %s of no bytes is answered and counted, and given up after so many', async (_what, type) => {
     const guest = new FakeGuest();
     const device = await plugin.newDevice(guest.services);
-    for (let i = 0; i < MAX_MISTAKES; i++) expect((await guest.backend.request(type, nothing)).ok).toBe(false);
+    for (let i = 0; i < MAX_MISTAKES; i++)
+      expect((await guest.backend.request(type, nothing)).ok).toBe(false);
     expect(guest.failures).toEqual([]);
     expect(device.describe()).toMatchObject({ peer: { mistakes: MAX_MISTAKES } });
     for (let i = 0; i < 5; i++) await guest.backend.request(type, nothing);
@@ -177,7 +196,12 @@ describe('a backend half that lies', () => {
     guest.passed = () => true;
     device.poll(64);
     await guest.settle();
-    for (const [filter, ok] of [[2, true], [3, true], [4, false], [0, false]] as const) {
+    for (const [filter, ok] of [
+      [2, true],
+      [3, true],
+      [4, false],
+      [0, false],
+    ] as const) {
       const answer = guest.tellFilter(filter);
       await guest.settle();
       device.poll(64);
@@ -283,7 +307,13 @@ describe('the end', () => {
     device.poll(64);
     const into = { ...zero(), txFrames: 100 };
     device.statistics(into);
-    expect(into).toEqual({ ...zero(), txFrames: 103, txBytes: 3 * out.length, rxFrames: 2, rxBytes: 2 * frameOf().length });
+    expect(into).toEqual({
+      ...zero(),
+      txFrames: 103,
+      txBytes: 3 * out.length,
+      rxFrames: 2,
+      rxBytes: 2 * frameOf().length,
+    });
     await guest.during(device.remove());
   });
 

@@ -99,7 +99,10 @@ export class FakeGuest {
     this.nic = make();
     this.peerNic = make();
     this.control = this.nic.control(0);
-    const ends = [this.nic, this.peerNic].map((nic) => ({ nic, port: 0 })) as [{ nic: Nic; port: 0 }, { nic: Nic; port: 0 }];
+    const ends = [this.nic, this.peerNic].map((nic) => ({ nic, port: 0 })) as [
+      { nic: Nic; port: 0 },
+      { nic: Nic; port: 0 },
+    ];
     this.wire = Wire.create(memory, this.take(wireStateBytes({})), ...ends, {});
     this.pool = new FramePool(64, memory.allocate(32), 2048);
     this.large = new FramePool(2, memory.allocate(36), 18 * PAGE_BYTES);
@@ -191,7 +194,8 @@ export class FakeGuest {
     const pages = (refs: Uint32Array): Uint32Array => refs.map((ref) => ref * PAGE_BYTES);
     const on = (type: number, act: (payload: Uint8Array) => Uint8Array): void => {
       backend.handle(type, (payload) => {
-        if (script.refuse?.includes(type) === true) return { ok: false, payload: script.bytes?.[type] ?? nothing };
+        if (script.refuse?.includes(type) === true)
+          return { ok: false, payload: script.bytes?.[type] ?? nothing };
         const answer = act(payload);
         return { ok: true, payload: script.bytes?.[type] ?? answer };
       });
@@ -238,7 +242,8 @@ export class FakeGuest {
       const bus = control.registerBuffers(this.vi, pages(refs));
       return encodeBuffersReply({ cookie, count: refs.length, bus, ...script.buffers });
     });
-    for (const type of [ControlMessage.start, ControlMessage.quiesce, ControlMessage.stray]) on(type, () => nothing);
+    for (const type of [ControlMessage.start, ControlMessage.quiesce, ControlMessage.stray])
+      on(type, () => nothing);
   }
 
   private makeServices(): FrontendServices {
@@ -314,8 +319,13 @@ export class FakeGuest {
       },
       deliver: (frame) => {
         const bytes: number[] = [];
-        for (let f: Frame | null = frame; f !== null; f = f.next) bytes.push(...memory.bytes.subarray(f.address, f.address + f.length));
-        this.delivered.push({ bytes: Uint8Array.from(bytes), checksum: frame.checksum, segmentBytes: frame.segmentBytes });
+        for (let f: Frame | null = frame; f !== null; f = f.next)
+          bytes.push(...memory.bytes.subarray(f.address, f.address + f.length));
+        this.delivered.push({
+          bytes: Uint8Array.from(bytes),
+          checksum: frame.checksum,
+          segmentBytes: frame.segmentBytes,
+        });
         if (this.keeping !== null) {
           holdChain(frame);
           this.keeping.push(frame);
@@ -351,8 +361,14 @@ export class FarEnd {
   constructor(private readonly guest: FakeGuest) {
     const { memory, peerNic } = guest;
     const control = peerNic.control(0);
-    const pages = (address: number, count: number): number[] => Array.from({ length: count }, (_, i) => address + i * PAGE_BYTES);
-    const [transmitRing, receiveRing, eventQueue, page] = [memory.allocate(1), memory.allocate(1), memory.allocate(4), memory.allocate(1)];
+    const pages = (address: number, count: number): number[] =>
+      Array.from({ length: count }, (_, i) => address + i * PAGE_BYTES);
+    const [transmitRing, receiveRing, eventQueue, page] = [
+      memory.allocate(1),
+      memory.allocate(1),
+      memory.allocate(4),
+      memory.allocate(1),
+    ];
     const capacities = { transmitCapacity: 64, receiveCapacity: 256, eventCapacity: 1024 };
     const id = control.allocateVi({
       ...capacities,
@@ -373,7 +389,12 @@ export class FarEnd {
       read32: (offset: number): number => memory.words[(page + offset) >>> 2]!,
       unmap: (): void => undefined,
     };
-    this.vi = new VirtualInterface(memory, registers, { ...capacities, transmitRing, receiveRing, eventQueue });
+    this.vi = new VirtualInterface(memory, registers, {
+      ...capacities,
+      transmitRing,
+      receiveRing,
+      eventQueue,
+    });
     for (let i = 0; i < 256; i++) this.post(i);
     this.vi.receivePush();
     control.addFilter(id, { kind: 'unmatchedUnicast' });
@@ -385,7 +406,8 @@ export class FarEnd {
     this.look();
     const at = 128 * PAGE_BYTES;
     this.guest.memory.bytes.set(bytes, this.buffers + at);
-    if (!this.vi.transmitInit(this.bus + at, bytes.length, 0)) throw new Error('the far end has no transmit space');
+    if (!this.vi.transmitInit(this.bus + at, bytes.length, 0))
+      throw new Error('the far end has no transmit space');
     this.vi.transmitPush();
   }
 

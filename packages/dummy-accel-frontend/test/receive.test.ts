@@ -30,9 +30,11 @@ async function open({ guest, device }: Made, port = 80): Promise<number> {
 }
 
 const numbered = (n: number, port = 80): Uint8Array => frameOf({ port, payload: [n >>> 8, n & 255] });
-const numbers = (guest: FakeGuest): number[] => guest.delivered.map(({ bytes }) => (bytes.at(-2)! << 8) | bytes.at(-1)!);
+const numbers = (guest: FakeGuest): number[] =>
+  guest.delivered.map(({ bytes }) => (bytes.at(-2)! << 8) | bytes.at(-1)!);
 const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
-const held = (device: FrontendAccelerator): number => (device.describe() as { filters: { framesHeld: number } }).filters.framesHeld;
+const held = (device: FrontendAccelerator): number =>
+  (device.describe() as { filters: { framesHeld: number } }).filters.framesHeld;
 
 describe('a frame that arrives', () => {
   it('is delivered as it is, and its buffer goes back to the NIC', async () => {

@@ -85,7 +85,11 @@ describe('a frame', () => {
       return (seed >>> 8) % below;
     };
     for (let i = 0; i < 3000; i++) {
-      const bytes = out({ version: random(2) === 0 ? 4 : 6, protocol: random(2) === 0 ? 6 : 17, payload: new Uint8Array(random(1600)) });
+      const bytes = out({
+        version: random(2) === 0 ? 4 : 6,
+        protocol: random(2) === 0 ? 6 : 17,
+        payload: new Uint8Array(random(1600)),
+      });
       const cut = random(4) === 0 ? bytes.slice(0, 1 + random(bytes.length)) : bytes;
       for (let n = random(3); n > 0; n--) cut[random(cut.length)] = random(256);
       const frame = it.guest.frame(cut);
@@ -143,7 +147,11 @@ describe('a frame', () => {
     expect(it.far.look()).toEqual([bytes]);
     it.device.poll(64);
     expect(it.guest.pool.free).toBe(64);
-    const pieces = (count: number): number[] => [60, ...Array.from({ length: count - 2 }, () => 10), bytes.length - 60 - 10 * (count - 2)];
+    const pieces = (count: number): number[] => [
+      60,
+      ...Array.from({ length: count - 2 }, () => 10),
+      bytes.length - 60 - 10 * (count - 2),
+    ];
     expect(offer(it, chain(pieces(63)))).toBe('sent');
     expect(it.far.look()).toEqual([bytes, bytes]);
     it.device.poll(64);
@@ -183,11 +191,36 @@ describe('what the NIC has to fill in', () => {
 
   it.each<[string, Partial<Frame>, FrameSpec, string]>([
     ['a fragment with a blank checksum', { checksum: Checksum.blank }, { fragment: 0x2000 }, 'ip-fragment'],
-    ['a segment of UDP', { checksum: Checksum.blank, segmentation: Segmentation.tcpv4, segmentBytes: 500 }, {}, 'segmentation'],
-    ['a segment of the other version', { checksum: Checksum.blank, segmentation: Segmentation.tcpv6, segmentBytes: 500 }, { protocol: 6 }, 'segmentation'],
-    ['segments of nothing', { checksum: Checksum.blank, segmentation: Segmentation.tcpv4, segmentBytes: 0 }, { protocol: 6 }, 'segmentation'],
-    ['segments of a few bytes', { checksum: Checksum.blank, segmentation: Segmentation.tcpv4, segmentBytes: 47 }, { protocol: 6 }, 'segmentation'],
-    ['segments longer than a frame', { checksum: Checksum.blank, segmentation: Segmentation.tcpv4, segmentBytes: 1461 }, { protocol: 6 }, 'segmentation'],
+    [
+      'a segment of UDP',
+      { checksum: Checksum.blank, segmentation: Segmentation.tcpv4, segmentBytes: 500 },
+      {},
+      'segmentation',
+    ],
+    [
+      'a segment of the other version',
+      { checksum: Checksum.blank, segmentation: Segmentation.tcpv6, segmentBytes: 500 },
+      { protocol: 6 },
+      'segmentation',
+    ],
+    [
+      'segments of nothing',
+      { checksum: Checksum.blank, segmentation: Segmentation.tcpv4, segmentBytes: 0 },
+      { protocol: 6 },
+      'segmentation',
+    ],
+    [
+      'segments of a few bytes',
+      { checksum: Checksum.blank, segmentation: Segmentation.tcpv4, segmentBytes: 47 },
+      { protocol: 6 },
+      'segmentation',
+    ],
+    [
+      'segments longer than a frame',
+      { checksum: Checksum.blank, segmentation: Segmentation.tcpv4, segmentBytes: 1461 },
+      { protocol: 6 },
+      'segmentation',
+    ],
   ])('but not %s', async (_what, how, spec, reason) => {
     const it = await made();
     const frame = it.guest.frame(out({ ...spec, payload: new Uint8Array(1000) }));
@@ -329,7 +362,8 @@ describe('addresses', () => {
     const it = await made();
     await it.guest.tell(macOf(0xc));
     await it.guest.tell(broadcast, 'here');
-    for (const n of [0xb, 0xc]) expect(offer(it, it.guest.frame(out({ to: macOf(n) })))).toBe('unknown-destination');
+    for (const n of [0xb, 0xc])
+      expect(offer(it, it.guest.frame(out({ to: macOf(n) })))).toBe('unknown-destination');
   });
 
   it('are forgotten when nothing was heard of them', async () => {

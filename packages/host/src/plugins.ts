@@ -47,7 +47,9 @@ export function resolvePlugin(name: string, from: string = process.cwd()): strin
   throw new PluginLoadError(
     'UNRESOLVED',
     `no plugin ${name} was found from ${from}; ` +
-      (/^[./]/.test(name) ? `is the path right?` : `run "npm install ${name}" there, or give a path that begins with ./`),
+      (/^[./]/.test(name)
+        ? `is the path right?`
+        : `run "npm install ${name}" there, or give a path that begins with ./`),
   );
 }
 
@@ -97,7 +99,10 @@ export async function loadPlugin<K extends AcceleratorDefinition['kind']>(
   try {
     module = (await import(url)) as { default?: unknown };
   } catch (error) {
-    throw new PluginLoadError('FAILED', `${name} threw while it was loaded: ${String(error)}; nothing was attached`);
+    throw new PluginLoadError(
+      'FAILED',
+      `${name} threw while it was loaded: ${String(error)}; nothing was attached`,
+    );
   }
   const definition = module.default as Partial<AcceleratorDefinition> | undefined;
   if (definition === undefined || definition === null)
@@ -129,6 +134,10 @@ export interface PluginDescription {
 }
 
 /** The plugins that are registered, oldest first. */
-export function describePlugins<D extends AcceleratorDefinition>(registry: AcceleratorRegistry<D>): PluginDescription[] {
-  return registry.all().map(({ name, version, contract, capabilities }) => ({ name, version, contract, capabilities }));
+export function describePlugins<D extends AcceleratorDefinition>(
+  registry: AcceleratorRegistry<D>,
+): PluginDescription[] {
+  return registry
+    .all()
+    .map(({ name, version, contract, capabilities }) => ({ name, version, contract, capabilities }));
 }

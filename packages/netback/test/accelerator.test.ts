@@ -11,6 +11,8 @@ import type { Domain, EventChannel, MailboxEnd } from '@netaccel/xen';
 import type { Faults, SimDomain } from '@netaccel/xen/sim';
 import { BackendRegistry } from '../src/index.js';
 import type { Limits } from '../src/index.js';
+import { PluginScope } from '../src/scope.js';
+import { makeServices } from '../src/services.js';
 import { CLEAN_END, NOTHING_HELD, VifLab, pattern } from './lab.js';
 import type { VifOptions } from './lab.js';
 
@@ -662,6 +664,38 @@ describe('services', () => {
     await lab.end();
   });
 
+  test('a watch that was asked for just before the end is taken back when it is there', async () => {
+    const { back, machine, run } = await VifLab.make({ pages: 512 }).then((lab) => ({
+      back: lab.back,
+      machine: lab.machine,
+      run: lab.run.bind(lab),
+    }));
+    const scope = new PluginScope(
+      () => undefined,
+      () => undefined,
+    );
+    const services = makeServices({
+      domain: back,
+      guest: 1,
+      vif: { handle: 0, guest: 1, backend: 0, mac: new Uint8Array(6), mtu: 1500 },
+      limits: { maxFilters: 1, maxBufferPages: 1, maxMulticasts: 1 },
+      port: new FakePort('eth0'),
+      mailbox: { request: () => Promise.reject(new Error()), handle: () => undefined },
+      scope,
+      ownPath: 'a',
+      peerPath: 'b',
+      title: 't',
+      fence: () => Promise.resolve([]),
+      rateBytesPerSecond: () => 0,
+      failed: () => undefined,
+    });
+    const watching = services.store.watchPeer('x', () => undefined);
+    scope.close();
+    await run(watching);
+    await machine.settle(0);
+    expect(back.ledger().watches).toBe(0);
+  });
+
   test('the fence and the rate are the vif’s', async () => {
     const plugin = new FakePlugin();
     const lab = await attached(plugin, { backendKeys: { rate: '1000,1000' } });
@@ -692,6 +726,33 @@ test('a vif that connects again attaches again, after the plugin was off', async
     await lab.half.connect();
     expect(await lab.state()).toBe(XenbusState.Connected);
   }
+  await lab.end();
+});
+
+test('XSA-39: a breach ends the reading of all rings at once, while the plugin still has its time to go', async () => {
+  const plugin = new FakePlugin();
+  const lab = await AccelLab.make({ plugins: [plugin], start: false });
+  const { vif } = lab;
+  await vif.run(vif.netback.start());
+  await vif.run(vif.frontend.connect({ pages: 16, queues: 2 }));
+  await lab.half.connect();
+  const [bad, good] = vif.frontend.queues;
+  const index = bad!.tx.produced;
+  bad!.poke('tx', 'req_prod', (index + 1000) >>> 0);
+  bad!.txChannel.notify();
+  await vif.settle();
+  expect(vif.netback.statistics().breaches).toBe(1);
+  expect(lab.slot()).toMatchObject({ state: 'attached' });
+  bad!.poke('tx', 'req_prod', index);
+  for (const queue of [bad!, good!]) {
+    queue.packet(pattern(60));
+    queue.publish();
+    queue.txChannel.notify();
+  }
+  await vif.settle();
+  expect(vif.network.frames).toEqual([]);
+  await lab.half.state(XenbusState.Closed);
+  expect(vif.back.ledger()).toMatchObject({ mappings: 0, ports: 0, tasks: 0 });
   await lab.end();
 });
 

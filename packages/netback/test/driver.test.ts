@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
-import type { Frame } from '@netaccel/core-hooks';
-import { XenbusState, parseState } from '@netaccel/xen';
+import { CONTRACT_VERSION, defineBackendAccelerator } from '@netaccel/core-hooks';
+import type { Frame, NicPortHold } from '@netaccel/core-hooks';
+import { XenbusState, openMailbox, parseState } from '@netaccel/xen';
 import { SimMachine } from '@netaccel/xen/sim';
 import type { SimDomain } from '@netaccel/xen/sim';
-import { NetbackDriver } from '../src/index.js';
+import { BackendRegistry, NetbackDriver } from '../src/index.js';
 import type { Netback, VifName } from '../src/index.js';
 import { NOTHING_HELD, makeVif, pattern } from './lab.js';
 import { ScriptedFrontend } from './scripted-frontend.js';
@@ -34,13 +35,25 @@ class Network {
   }
 }
 
+const port: NicPortHold = {
+  name: 'eth0',
+  device: {},
+  onReceive: () => () => undefined,
+  onTransmit: () => () => undefined,
+  onLink: () => () => undefined,
+  onReset: () => () => undefined,
+  received: () => Promise.resolve(),
+};
+
 class DriverLab {
   readonly machine = new SimMachine({ pages: 2048, domains: 6, ports: 256, mappings: 256 });
   readonly back = this.machine.createDomain(0);
   readonly network = new Network();
   readonly states: string[] = [];
+  readonly registry = new BackendRegistry();
   readonly driver = new NetbackDriver({
     domain: this.back,
+    accelerators: { registry: this.registry, port: (name) => (name === 'eth0' ? port : undefined) },
     network: (name) => this.network.make(name),
     onState: ({ guest, handle }, state) => this.states.push(`${guest}.${handle} ${state}`),
     limits: { smallBuffers: 16, largeBuffers: 1, backlogBytes: 65536 },
@@ -158,6 +171,50 @@ test('a vif that is removed and made again at once is served as the new one', as
     await lab.settle();
   }
   await lab.run(lab.driver.stop());
+  expect(lab.back.ledger()).toEqual(NOTHING_HELD);
+});
+
+test('a vif that comes back while its predecessor still stops waits for it', async () => {
+  const lab = new DriverLab();
+  const plugin = defineBackendAccelerator({
+    name: 'slow',
+    version: '1.0.0',
+    contract: CONTRACT_VERSION,
+    capabilities: {},
+    frontend: 'slow-guest',
+    supports: () => true,
+    probe: () => Promise.resolve({ remove: () => new Promise<void>(() => undefined), describe: () => ({}) }),
+  });
+  lab.registry.register(plugin);
+  await lab.run(lab.driver.start());
+  const frontend = new ScriptedFrontend(lab.guest(1), 0, 0);
+  await lab.run(makeVif(lab.back, 0, 1, 0, { accel: 'eth0' }));
+  await lab.run(frontend.connect({ pages: 4 }));
+  const guest = lab.guest(1);
+  const { mailbox, refs, port } = openMailbox(guest, 0);
+  const keys = {
+    'mailbox-ref-0': refs[0],
+    'mailbox-ref-1': refs[1],
+    'mailbox-event-channel': port,
+    state: 4,
+  };
+  for (const [key, value] of Object.entries(keys))
+    await lab.run(guest.store.write(`${frontend.path}/accel/${key}`, String(value)));
+  await lab.settle();
+  expect(lab.driver.vif(1, 0)!.describe()).toMatchObject({ accelerator: { state: 'attached' } });
+
+  await lab.remove(1, 0);
+  await lab.run(makeVif(lab.back, 0, 1, 0));
+  await lab.settle();
+  expect(lab.driver.vif(1, 0)).toBeUndefined();
+  expect(lab.driver.describe()).toMatchObject({ leaving: 1 });
+  await lab.machine.advance(2_100);
+  expect(lab.driver.vif(1, 0)).toBeDefined();
+  expect(lab.network.events).toEqual(['+1.0', '-1.0', '+1.0']);
+  expect(await lab.state(1, 0)).toBe(XenbusState.InitWait);
+  mailbox.close();
+  await lab.run(lab.driver.stop());
+  expect(frontend.release()).toBe(true);
   expect(lab.back.ledger()).toEqual(NOTHING_HELD);
 });
 

@@ -146,7 +146,7 @@ export class VifLab {
   }
 
   static async make(options: VifOptions = {}): Promise<VifLab> {
-    const machine = options.machine ?? new SimMachine({ audit: true, pages: 6144, domains: 6, ...options });
+    const machine = options.machine ?? new SimMachine({ audit: true, pages: 2048, domains: 4, ...options });
     const back = machine.domain(0) ?? machine.createDomain(0);
     const guest = machine.createDomain(options.guestId ?? 1);
     const handle = options.handle ?? 0;

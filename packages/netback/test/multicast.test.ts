@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { FramePool } from '@netaccel/core-hooks';
+import { XenbusState } from '@netaccel/xen';
 import { Status, TxFlag } from '@netaccel/xen/netif';
 import { MulticastGroups } from '../src/multicast.js';
 import { CLEAN_END, VifLab, pattern } from './lab.js';
@@ -69,6 +70,19 @@ test('control may be asked for and given up while connected', async () => {
   await ask('0');
   await lab.settle();
   expect(await receives(lab, GROUP)).toBe(true);
+  expect(await lab.end()).toEqual(CLEAN_END);
+});
+
+test('a new connection begins without groups', async () => {
+  const lab = await VifLab.connected({}, { keys: { 'request-multicast-control': '1' } });
+  await control(lab, true, GROUP);
+  await lab.run(lab.frontend.state(XenbusState.Initialising));
+  await lab.settle();
+  lab.frontend.release();
+  await lab.run(lab.frontend.connect());
+  await lab.settle();
+  expect(lab.netback.describe()).toMatchObject({ multicastGroups: [] });
+  expect(await receives(lab, GROUP)).toBe(false);
   expect(await lab.end()).toEqual(CLEAN_END);
 });
 

@@ -289,6 +289,17 @@ describe('too few posted buffers', () => {
     await sender.end();
   });
 
+  test('a large segment waits for the buffer that its extra info uses up', async () => {
+    const sender = await Sender.make();
+    await sender.post(3);
+    const large = build({ payload: pattern(9000), checksum: 'pseudo' });
+    const meta = { checksum: Checksum.blank, segmentation: Segmentation.tcpv4, segmentBytes: 1400 };
+    expect(await sender.send(large, meta)).toEqual([]);
+    await sender.post(1);
+    expect(sender.queue.packets()).toMatchObject([{ bytes: large, slots: 4 }]);
+    await sender.end();
+  });
+
   test('metadata survives the wait', async () => {
     const sender = await Sender.make();
     const large = build({ payload: pattern(9000), checksum: 'pseudo' });

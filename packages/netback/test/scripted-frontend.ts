@@ -31,6 +31,8 @@ import {
 } from '@netaccel/xen/netif';
 import type { SimDomain } from '@netaccel/xen/sim';
 
+/** Enough for a batch of packets in flight. */
+const DEFAULT_PAGES = 64;
 /** Rings begin here, so that every index wraps within the first hundred slots. */
 export const NEAR_WRAP = 0xffff_ffc0;
 
@@ -41,7 +43,7 @@ export interface FrontendOptions {
   readonly split?: boolean;
   /** First index of the rings. */
   readonly start?: number;
-  /** Pages of each kind per queue, a power of two: 256, one per slot. */
+  /** Pages of each kind per queue, a power of two: 64. Slots share them when there are fewer than slots. */
   readonly pages?: number;
   /** Keys to write besides, or to leave out (null). */
   readonly keys?: Readonly<Record<string, string | null>>;
@@ -339,7 +341,7 @@ export class ScriptedFrontend {
 
   /** Makes rings and channels. */
   open(options: FrontendOptions = {}): void {
-    const { queues = 1, split = false, start = NEAR_WRAP, pages = TX_RING_SLOTS } = options;
+    const { queues = 1, split = false, start = NEAR_WRAP, pages = DEFAULT_PAGES } = options;
     this.queues = Array.from(
       { length: queues },
       () => new FrontendQueue(this.guest, this.backend, split, start, pages),

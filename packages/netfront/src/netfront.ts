@@ -1,39 +1,17 @@
 /**
- * The guest's network driver: one vif, from its directory in the store to its frames.
+ * The guest's network driver: one vif, as a stack sees it.
  *
- * Everything slow happens here, in one loop that compares the two halves' states and does what the xenbus table
- * says, one step after the other. Everything fast is in the connection, which exists only while a backend is
- * there: transmit and receive never wait for anything in this file.
+ * Everything slow is in the device (device.ts): states, connections, the accelerator. Everything fast is in the
+ * connection, which exists only while a backend is there.
  */
 import type { Frame, VifIdentity } from '@netaccel/core-hooks';
-import { XenbusState, frontendReaction, stateName, switchState, watchState } from '@netaccel/xen';
-import type { XenbusStateValue } from '@netaccel/xen';
-import type { Watch } from '@netaccel/xen/store';
-import { AcceleratorSlot } from './accelerator.js';
-import { ACCELERATOR_DEADLINES } from './attachment.js';
-import type { AttachmentParts } from './attachment.js';
-import { Connection } from './connection.js';
+import { stateName } from '@netaccel/xen';
 import { Counters } from './counters.js';
-import { within } from './deadline.js';
-import { ALL_FEATURES, agree, parseKey } from './features.js';
-import type { Agreement, NetfrontFeatures } from './features.js';
-import { publishError, publishKeys, readDevice } from './handshake.js';
-import type { DeviceKeys } from './handshake.js';
-import { messageOf } from './hooks.js';
-import { ConnectError, connectionOptions } from './netfront-options.js';
+import { Device } from './device.js';
+import type { Agreement } from './features.js';
 import type { NetfrontOptions, NetfrontState, StartOptions } from './netfront-options.js';
 import { addTotals, merge, zeroTotals } from './statistics.js';
 import type { NetfrontStatistics } from './statistics.js';
-import type { TransmitPath } from './transmit.js';
-import { Waiters } from './waiters.js';
-import { watchValue } from './watch-value.js';
-
-const CLOSE_TIMEOUT_MS = 5000;
-/** The pause before a device that had to fence its backend connects again; doubled each time, up to the second. */
-const FENCE_PAUSE_MS = 1000;
-const LONGEST_FENCE_PAUSE_MS = 60_000;
-/** How long a backend that closes may take to come back before a frontend without rings answers it. */
-const RETURN_MS = 1000;
 
 /**
  * One vif.
@@ -52,37 +30,12 @@ const RETURN_MS = 1000;
  * ```
  */
 export class Netfront {
-  private readonly path: string;
-  private readonly features: NetfrontFeatures;
   private readonly counters = new Counters();
   private readonly pastTotals = zeroTotals();
-  private own: XenbusStateValue = XenbusState.Unknown;
-  private backend: XenbusStateValue = XenbusState.Unknown;
-  private device: DeviceKeys | null = null;
-  private agreement: Agreement | null = null;
-  private connection: Connection | null = null;
-  private transmit: TransmitPath | null = null;
-  private slot: AcceleratorSlot | null = null;
-  private watches: Watch[] = [];
-  private reason: string | null = null;
-  private linkUp = true;
-  private opened = false;
-  /** What the backend did, found by the data path; the loop closes the connection. */
-  private breach: string | null = null;
-  private fences = 0;
-  private fencedAt = -Infinity;
-  private cancelPause: (() => void) | null = null;
-  private closingSince: number | null = null;
-  /** Whether the loop follows the backend: not before start, nor while suspended or stopping. */
-  private following = false;
-  private beginning: Promise<void> = Promise.resolve();
-  private due = false;
-  private running: Promise<void> | null = null;
-  private readonly waiters = new Waiters();
+  private readonly device: Device;
 
-  constructor(private readonly options: NetfrontOptions) {
-    this.path = `device/vif/${options.handle}`;
-    this.features = { ...ALL_FEATURES, ...options.features };
+  constructor(options: NetfrontOptions) {
+    this.device = new Device(options, this.counters, (totals) => addTotals(this.pastTotals, totals));
   }
 
   /**
@@ -90,40 +43,16 @@ export class Netfront {
    * follows its backend by itself. When the wait ends without success the device goes on trying: `stop` it.
    * @throws DeviceError, StoreError, ConnectError.
    */
-  async start(wait: StartOptions = {}): Promise<void> {
-    if (!this.following) {
-      this.fences = 0;
-      this.beginning = this.follow();
-      await this.beginning;
-    }
-    await this.connected(wait);
+  start(wait: StartOptions = {}): Promise<void> {
+    return this.device.start(wait);
   }
 
   /**
    * Takes the device down: the plugin is detached, the backend gets its time to let go, everything is given
    * back. Frames that the stack still holds keep their pages until it releases them. Never rejects.
    */
-  async stop(): Promise<void> {
-    await this.leave();
-    const { loop } = this.options.domain;
-    const gone = (): boolean =>
-      this.backend === XenbusState.Closing ||
-      this.backend === XenbusState.Closed ||
-      this.backend === XenbusState.Unknown;
-    try {
-      if (this.own !== XenbusState.Unknown && this.own !== XenbusState.Closed) {
-        await this.write(XenbusState.Closing);
-        if (this.connection !== null)
-          await within(loop, this.options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () => this.waiters.until(gone));
-        this.closeConnection();
-        await this.write(XenbusState.Closed);
-      }
-    } catch (error) {
-      this.log('warn', `closing: ${messageOf(error)}`);
-    }
-    this.closeConnection();
-    await Promise.all(this.watches.splice(0).map((watch) => watch.remove()));
-    this.changed();
+  stop(): Promise<void> {
+    return this.device.stop();
   }
 
   /**
@@ -144,7 +73,8 @@ export class Netfront {
    * its home. Null when none is free or no backend is connected: `onReady` follows.
    */
   allocate(bytes: number): Frame | null {
-    return this.connection === null ? null : this.connection.buffers.allocate(bytes);
+    const { connection } = this.device;
+    return connection === null ? null : connection.buffers.allocate(bytes);
   }
 
   /**
@@ -155,333 +85,58 @@ export class Netfront {
    * @throws FrameInUseError for a buffer that was handed in and has not come home.
    */
   startXmit(frame: Frame, more: boolean): boolean {
-    return this.transmit !== null && this.transmit.startXmit(frame, more);
+    const { transmit } = this.device;
+    return transmit !== null && transmit.startXmit(frame, more);
   }
 
   /** Nothing follows what `more` held back. */
   flush(): void {
-    this.transmit?.flush();
+    this.device.transmit?.flush();
   }
 
   /** Frames can go: a backend is connected and says that its link is up. */
   get carrier(): boolean {
-    return this.opened && this.linkUp;
+    return this.device.carrier;
   }
 
   /** What both sides agreed on, or null without a connection: what the stack may hand in. */
   get agreed(): Agreement | null {
-    return this.connection === null ? null : this.agreement;
+    const { connection, agreement } = this.device;
+    return connection === null ? null : agreement;
   }
 
   /** Who the device is; null before `start`. */
   get vif(): VifIdentity | null {
-    return this.device?.vif ?? null;
+    return this.device.keys?.vif ?? null;
   }
 
   /** Where it stands. */
   get state(): NetfrontState {
-    return {
-      frontend: this.own,
-      backend: this.backend,
-      carrier: this.carrier,
-      accelerator: this.slot?.state ?? 'detached',
-      reason: this.reason ?? this.slot?.reason ?? null,
-    };
+    return this.device.state;
   }
 
   /** The device's totals, over both paths and all connections. */
   statistics(): NetfrontStatistics {
     const accelerated = { ...this.pastTotals };
-    this.slot?.addTotals(accelerated);
-    return merge(this.counters, accelerated, this.slot?.declines ?? {});
+    this.device.slot?.addTotals(accelerated);
+    return merge(this.counters, accelerated, this.device.slot?.declines ?? {});
   }
 
   /** Everything about the device, as plain data. */
   describe(): Readonly<Record<string, unknown>> {
+    const { device } = this;
     return {
-      path: this.path,
-      frontend: stateName(this.own),
-      backend: stateName(this.backend),
-      backendPath: this.device?.backendPath ?? null,
-      carrier: this.carrier,
-      reason: this.reason,
-      fences: this.fences,
-      agreed: this.agreed,
-      connection: this.connection?.describe() ?? null,
-      accelerator: this.slot?.describe() ?? null,
+      path: device.path,
+      frontend: stateName(device.own),
+      backend: stateName(device.backend),
+      backendPath: device.keys?.backendPath ?? null,
+      carrier: device.carrier,
+      reason: device.reason,
+      fences: device.fences,
+      agreed: device.agreement,
+      connection: device.connection?.describe() ?? null,
+      accelerator: device.slot?.describe() ?? null,
       statistics: this.statistics(),
     };
-  }
-
-  /** Reads who the device is and begins to follow its backend. */
-  private async follow(): Promise<void> {
-    const { domain, handle } = this.options;
-    this.device = await readDevice(domain, this.path, handle);
-    this.reason = null;
-    this.following = true;
-    await this.write(XenbusState.Initialising);
-    const { backendPath } = this.device;
-    const complain = (error: unknown): void =>
-      this.log('warn', `watching ${backendPath}: ${messageOf(error)}`);
-    const seen = (state: XenbusStateValue): void => {
-      this.backend = state;
-      if (state !== XenbusState.Closing) this.closingSince = null;
-      this.changed();
-      this.wake();
-    };
-    const link = (value: string | null): void => {
-      this.linkUp = parseKey(value, 1) !== 0;
-      this.changed();
-    };
-    this.watches.push(await watchState(domain.store, backendPath, seen, complain));
-    this.watches.push(await watchValue(domain.store, `${backendPath}/carrier`, link, complain));
-  }
-
-  /** The loop does not touch the device any more; the plugin is gone. */
-  private async leave(): Promise<void> {
-    await this.beginning.catch(() => undefined);
-    this.following = false;
-    this.breach = null;
-    this.cancelPause?.();
-    this.cancelPause = null;
-    this.waiters.look();
-    while (this.running !== null) await this.running;
-    this.quiet();
-    await this.slot?.stop();
-    this.slot = null;
-  }
-
-  private wake(): void {
-    this.due = true;
-    this.running ??= this.run().finally(() => (this.running = null));
-  }
-
-  private async run(): Promise<void> {
-    // The state may have been seen from inside of the task: what follows happens outside of it.
-    await Promise.resolve();
-    while (this.due && this.following) {
-      this.due = false;
-      try {
-        await this.step();
-      } catch (error) {
-        await this.fail(error);
-      }
-    }
-  }
-
-  private async step(): Promise<void> {
-    if (this.breach !== null) return this.fence(this.breach);
-    switch (frontendReaction(this.own, this.backend)) {
-      case 'none':
-        return;
-      case 'publish':
-        return this.publish();
-      case 'connect':
-        return this.open();
-      case 'close':
-        if (this.own === XenbusState.Initialising && this.mayReturn()) return;
-        await this.disconnect();
-        await this.write(XenbusState.Closing);
-        await this.write(XenbusState.Closed);
-        break;
-      case 'closed':
-        await this.write(XenbusState.Closed);
-        break;
-      case 'reconnect':
-        if (this.cancelPause !== null) return;
-        this.device = await readDevice(this.options.domain, this.path, this.options.handle);
-        await this.write(XenbusState.Initialising);
-        break;
-      case 'remove':
-        await this.disconnect();
-        return;
-    }
-    this.due = true;
-  }
-
-  /**
-   * A backend that reconnects passes through Closing and Closed on its way to InitWait. A frontend that has
-   * nothing yet and answers that Closing with its own makes the backend close in earnest, and the two chase each
-   * other for ever. So it gives the backend a moment; an unplugged one is answered after that.
-   * @returns whether to wait.
-   */
-  private mayReturn(): boolean {
-    if (this.closingSince === null) {
-      this.closingSince = this.options.domain.loop.now();
-      this.pause(RETURN_MS);
-    }
-    return this.options.domain.loop.now() - this.closingSince < RETURN_MS;
-  }
-
-  /** The loop looks again after `ms`; until then it does not reconnect. */
-  private pause(ms: number): void {
-    this.cancelPause?.();
-    this.cancelPause = this.options.domain.loop.after(ms, () => {
-      this.cancelPause = null;
-      this.wake();
-    });
-  }
-
-  /** The backend waits: rings, channels and keys are made, and shown at once. */
-  private async publish(): Promise<void> {
-    const { domain } = this.options;
-    const device = this.device!;
-    this.agreement = await agree(domain.store, device.backendPath, this.features, device.trusted);
-    this.closeConnection();
-    this.connection = new Connection({
-      ...connectionOptions(this.options, this.agreement, device.vif),
-      counters: this.counters,
-      onReady: () => this.options.onReady?.(),
-      onBreach: (reason) => {
-        this.breach = reason;
-        this.wake();
-      },
-    });
-    this.transmit = this.connection.transmit;
-    const { keys } = this.connection;
-    if (await publishKeys(domain.store, this.path, keys, this.features, this.agreement)) {
-      this.own = XenbusState.Connected;
-      this.connection.raise();
-    } else {
-      this.own = XenbusState.Unknown;
-      this.closeConnection();
-    }
-    this.changed();
-    this.due = true;
-  }
-
-  /** The backend is there. */
-  private async open(): Promise<void> {
-    if (this.opened || this.connection === null) return;
-    this.opened = true;
-    this.reason = null;
-    this.connection.open();
-    const { vif } = this.device!;
-    this.log('info', `connected to domain ${vif.backend}`);
-    this.changed();
-    this.options.onConnected?.(vif);
-    await this.startAccelerator(this.connection);
-  }
-
-  private async startAccelerator(connection: Connection): Promise<void> {
-    const { domain, registry, deadlines } = this.options;
-    if (registry === undefined) return;
-    const { vif, backendPath } = this.device!;
-    const parts: AttachmentParts = {
-      domain,
-      backend: vif.backend,
-      connection,
-      counters: this.counters,
-      vif,
-      frontendPath: this.path,
-      backendPath,
-      deadlines: { ...ACCELERATOR_DEADLINES, ...deadlines },
-      onTotals: (totals) => addTotals(this.pastTotals, totals),
-      log: (level, message) => this.log(level, message),
-    };
-    this.slot = new AcceleratorSlot({ ...parts, registry, onState: () => this.changed() });
-    await this.slot.start();
-  }
-
-  /** No frame goes or comes from here on, but for what a plugin has to finish. */
-  private quiet(): void {
-    this.opened = false;
-    this.transmit?.disconnect();
-    this.changed();
-  }
-
-  private async disconnect(): Promise<void> {
-    this.quiet();
-    await this.slot?.stop();
-    this.slot = null;
-    this.closeConnection();
-  }
-
-  private closeConnection(): void {
-    this.transmit = null;
-    this.connection?.close();
-    this.connection = null;
-    this.opened = false;
-  }
-
-  /** The backend broke a rule that cannot be lived with: the device is closed, and says why. */
-  private async fence(reason: string): Promise<void> {
-    this.breach = null;
-    const now = this.options.domain.loop.now();
-    if (now - this.fencedAt > LONGEST_FENCE_PAUSE_MS) this.fences = 0;
-    this.fencedAt = now;
-    const pauseMs = Math.min(LONGEST_FENCE_PAUSE_MS, FENCE_PAUSE_MS * 2 ** this.fences++);
-    this.log('error', `the backend is fenced: ${reason}`);
-    await this.close(`the backend is fenced: ${reason}`, pauseMs);
-  }
-
-  /** A step failed: the device is closed, and says why. */
-  private async fail(error: unknown): Promise<void> {
-    const reason = messageOf(error);
-    this.log('error', reason);
-    try {
-      await this.close(reason, FENCE_PAUSE_MS);
-    } catch (second) {
-      // Without the store nobody can be told; the rings are gone all the same.
-      this.log('error', `closing after that: ${messageOf(second)}`);
-    }
-  }
-
-  private async close(reason: string, pauseMs: number): Promise<void> {
-    const { domain } = this.options;
-    this.reason = reason;
-    await this.disconnect();
-    this.pause(pauseMs);
-    await publishError(domain.store, this.path, reason, (error) => this.log('warn', messageOf(error)));
-    await this.write(XenbusState.Closing);
-    await this.write(XenbusState.Closed);
-    this.due = true;
-  }
-
-  /** Writes this half's state; a device that is gone from the store is Unknown. */
-  private async write(state: XenbusStateValue): Promise<void> {
-    if (this.own === state) return;
-    const there = await switchState(this.options.domain.store, this.path, state);
-    this.own = there ? state : XenbusState.Unknown;
-    this.changed();
-  }
-
-  private async connected({ timeoutMs = Infinity, signal }: StartOptions): Promise<void> {
-    const { loop } = this.options.domain;
-    const over: { error: ConnectError | null } = { error: null };
-    const end = (code: ConnectError['code'], what: string): void => {
-      over.error ??= new ConnectError(
-        code,
-        `vif ${this.options.handle}: expected a connected backend, saw frontend ${stateName(this.own)}, ` +
-          `backend ${stateName(this.backend)} at ${this.device?.backendPath ?? '?'}${what}`,
-      );
-      this.waiters.look();
-    };
-    const late = (): void => end('TIMEOUT', ` after ${timeoutMs} ms; is a netback running there?`);
-    const cancel = timeoutMs === Infinity ? () => undefined : loop.after(timeoutMs, late);
-    const abort = (): void => end('ABORTED', ' when the wait was aborted');
-    signal?.addEventListener('abort', abort);
-    if (signal?.aborted === true) abort();
-    try {
-      await this.waiters.until(() => {
-        if (this.opened || over.error !== null) return true;
-        if (!this.following) end('STOPPED', '; it was stopped meanwhile');
-        else if (this.reason !== null && this.own === XenbusState.Closed) end('FAILED', `: ${this.reason}`);
-        return over.error !== null;
-      });
-    } finally {
-      cancel();
-      signal?.removeEventListener('abort', abort);
-    }
-    if (over.error !== null) throw over.error;
-  }
-
-  private changed(): void {
-    this.waiters.look();
-    this.options.onState?.(this.state);
-  }
-
-  private log(level: 'debug' | 'info' | 'warn' | 'error', message: string): void {
-    this.options.domain.log(level, `vif ${this.options.handle}: ${message}`);
   }
 }

@@ -246,6 +246,26 @@ describe('detach', () => {
     await end(all);
   });
 
+  test('the backend is fenced: the plugin still leaves in order', async () => {
+    const all = await live();
+    const { lab, plugin } = all;
+    lab.send(tcpFrame(1, 1));
+    lab.backend.queue.respond(9, 0);
+    lab.backend.queue.publishTx();
+    plugin.device.arrive(tcpFrame(1, 2));
+    await lab.settle();
+    expect(lab.front.state).toMatchObject({ carrier: false, accelerator: 'detached' });
+    expect(plugin.device.calls).toEqual(['quiesce', 'remove']);
+    expect(lab.front.statistics().counters).toMatchObject({
+      fastCompleted: 1,
+      fastTakenBack: 0,
+      fastReceived: 1,
+    });
+    await lab.run(all.half.stop());
+    await lab.machine.advance(2000);
+    expect(await lab.end()).toEqual(CLEAN_END);
+  });
+
   test('the device closes while the plugin is live', async () => {
     const all = await live();
     all.lab.send(tcpFrame(1, 1));

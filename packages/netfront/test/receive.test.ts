@@ -125,6 +125,22 @@ describe('good packets', () => {
     await stillWorks(lab);
   });
 
+  test('a response that comes after a poll looked, and before it arms, is not slept through', async () => {
+    const lab = await VifLab.connected();
+    lab.stack.onDeliver = () => {
+      if (lab.stack.frames.length > 3) return;
+      // No event: as far as the backend can see the frontend is awake.
+      lab.backend.queue.put(tcpFrame(1, lab.stack.frames.length));
+      lab.backend.queue.rx.publish();
+    };
+    lab.backend.queue.put(tcpFrame(1, 0));
+    lab.backend.queue.publishRx();
+    await lab.settle();
+    expect(lab.stack.frames.map(({ bytes }) => bytes)).toEqual([0, 1, 2, 3].map((i) => tcpFrame(1, i)));
+    lab.stack.onDeliver = () => undefined;
+    await stillWorks(lab);
+  });
+
   test('empty fragments are skipped, known extras that nobody asked for are ignored', async () => {
     const lab = await VifLab.connected();
     await put(

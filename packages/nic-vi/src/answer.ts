@@ -61,11 +61,15 @@ export class Answers {
       if (this.closed) return { ok: false, payload: new Uint8Array(0) };
       try {
         const said = await act(decode(bytes));
-        return said instanceof Uint8Array ? { ok: true, payload: said } : { ok: said, payload: new Uint8Array(0) };
+        return said instanceof Uint8Array
+          ? { ok: true, payload: said }
+          : { ok: said, payload: new Uint8Array(0) };
       } catch (error) {
         this.lastMistake = `message ${type}: ${error instanceof Error ? error.message : String(error)}`;
         if (++this.mistakes === MAX_MISTAKES + 1)
-          this.onTooMany(`the other half made more than ${MAX_MISTAKES} mistakes, the last: ${this.lastMistake}`);
+          this.onTooMany(
+            `the other half made more than ${MAX_MISTAKES} mistakes, the last: ${this.lastMistake}`,
+          );
         return { ok: false, payload: error instanceof Refusal ? error.payload : new Uint8Array(0) };
       }
     });

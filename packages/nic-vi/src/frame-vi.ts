@@ -117,7 +117,9 @@ export class FrameVi implements FrameOwner {
     this.buses = Uint32Array.from(this.buffers, (frame) => {
       const bus = map.find(frame.home, frame.capacity);
       if (bus === NOT_REGISTERED)
-        throw new RangeError(`receive buffer ${frame.index} is not registered with the NIC; register its pages first`);
+        throw new RangeError(
+          `receive buffer ${frame.index} is not registered with the NIC; register its pages first`,
+        );
       return bus;
     });
     this.freeBuffers = new Int32Array(receive.count);
@@ -146,7 +148,8 @@ export class FrameVi implements FrameOwner {
     } else {
       const n = this.gather(frame);
       if (n <= 0) return n === 0 ? Transmit.notRegistered : Transmit.tooLong;
-      if (!this.vi.transmitvInit(this.addresses, this.lengths, n, id, flags, frame.segmentBytes)) return Transmit.full;
+      if (!this.vi.transmitvInit(this.addresses, this.lengths, n, id, flags, frame.segmentBytes))
+        return Transmit.full;
     }
     this.freeTop--;
     this.inFlight[id] = frame;
@@ -318,7 +321,8 @@ export class FrameVi implements FrameOwner {
     const { done } = this;
     const mask = done.length - 1;
     let work = 0;
-    for (; this.doneHead !== this.doneTail && work < budget; work++) this.finish(done[this.doneHead++ & mask]!, true);
+    for (; this.doneHead !== this.doneTail && work < budget; work++)
+      this.finish(done[this.doneHead++ & mask]!, true);
     if (this.doneHead === this.doneTail) this.doneHead = this.doneTail = 0;
     return work;
   }

@@ -2,7 +2,7 @@ import { Checksum, FramePool, Segmentation, holdChain, releaseChain, type Frame 
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import { MERGE_MAX_FRAGMENTS, ReceiveMerger, TransmitFlag } from '../src/index.js';
-import { cutNaively, macOf, makeFrame, pattern, type FrameSpec } from './frames.js';
+import { cutNaively, hex, macOf, makeFrame, pattern, type FrameSpec } from './frames.js';
 import { Lab } from './lab.js';
 import { PlainMemory, naiveSum } from './memory.js';
 
@@ -271,46 +271,50 @@ describe('merging, then cutting', () => {
       fc.integer({ min: 1, max: 6 }),
     ],
     { numRuns: 100 },
-  )('gives each flow its frames back, byte for byte', (bursts, version, flushEvery) => {
-    const { push, flush } = bench();
-    const sent: Uint8Array[] = [];
-    const next = new Map<number, { sequence: number; identification: number }>();
-    for (const { port, length, flags, mss } of bursts) {
-      const at = next.get(port) ?? { sequence: 0xffff_f000 + port, identification: 0xfff0 };
-      const spec: FrameSpec = {
-        ...base,
-        version,
-        sourcePort: port,
-        flags,
-        payload: pattern(length, port),
-        ...at,
-      };
-      const cut = cutNaively(spec, mss);
-      sent.push(...cut);
-      next.set(port, {
-        sequence: (at.sequence + length) >>> 0,
-        identification: (at.identification + cut.length) & 0xffff,
+  )(
+    'gives each flow its frames back, byte for byte',
+    (bursts, version, flushEvery) => {
+      const { push, flush } = bench();
+      const sent: Uint8Array[] = [];
+      const next = new Map<number, { sequence: number; identification: number }>();
+      for (const { port, length, flags, mss } of bursts) {
+        const at = next.get(port) ?? { sequence: 0xffff_f000 + port, identification: 0xfff0 };
+        const spec: FrameSpec = {
+          ...base,
+          version,
+          sourcePort: port,
+          flags,
+          payload: pattern(length, port),
+          ...at,
+        };
+        const cut = cutNaively(spec, mss);
+        sent.push(...cut);
+        next.set(port, {
+          sequence: (at.sequence + length) >>> 0,
+          identification: (at.identification + cut.length) & 0xffff,
+        });
+      }
+      const merged: Out[] = [];
+      sent.forEach((bytes, i) => {
+        push(bytes);
+        if (i % (flushEvery * 4) === 0) merged.push(...flush());
       });
-    }
-    const merged: Out[] = [];
-    sent.forEach((bytes, i) => {
-      push(bytes);
-      if (i % (flushEvery * 4) === 0) merged.push(...flush());
-    });
-    merged.push(...flush());
-    const got: Uint8Array[] = [];
-    for (const { bytes, checksum, segmentation, segmentBytes } of merged) {
-      const flags =
-        (checksum === Checksum.blank ? TransmitFlag.checksum : 0) |
-        (segmentation === Segmentation.none ? 0 : TransmitFlag.segment);
-      a.send(bytes, flags, segmentBytes);
-      got.push(...b.poll().map((frame) => frame.bytes));
-      a.poll();
-    }
-    const portAt = version === 4 ? 35 : 55;
-    const ofPort = (frames: Uint8Array[], port: number) => frames.filter((bytes) => bytes[portAt] === port);
-    for (const port of [1, 2, 3]) expect(ofPort(got, port)).toEqual(ofPort(sent, port));
-    for (const { bytes } of merged)
-      expect(naiveSum(bytes.subarray(14, 34)) === 0xffff || version === 6).toBe(true);
-  });
+      merged.push(...flush());
+      const got: Uint8Array[] = [];
+      for (const { bytes, checksum, segmentation, segmentBytes } of merged) {
+        const flags =
+          (checksum === Checksum.blank ? TransmitFlag.checksum : 0) |
+          (segmentation === Segmentation.none ? 0 : TransmitFlag.segment);
+        a.send(bytes, flags, segmentBytes);
+        got.push(...b.poll().map((frame) => frame.bytes));
+        a.poll();
+      }
+      const portAt = version === 4 ? 35 : 55;
+      const ofPort = (frames: Uint8Array[], port: number) => frames.filter((bytes) => bytes[portAt] === port);
+      for (const port of [1, 2, 3]) expect(hex(ofPort(got, port))).toEqual(hex(ofPort(sent, port)));
+      for (const { bytes } of merged)
+        expect(naiveSum(bytes.subarray(14, 34)) === 0xffff || version === 6).toBe(true);
+    },
+    30_000,
+  );
 });

@@ -73,15 +73,20 @@ export function encode<Name extends string>(
 }
 
 /** Reads all fields of a layout; `b` fields come as arrays. */
-export function decode<Name extends string>(of: Layout<Name>, bytes: Uint8Array): Record<Name, number | number[]> {
-  if (bytes.length < of.size) throw new RangeError(`${of.name}: ${of.size} bytes expected, ${bytes.length} seen`);
+export function decode<Name extends string>(
+  of: Layout<Name>,
+  bytes: Uint8Array,
+): Record<Name, number | number[]> {
+  if (bytes.length < of.size)
+    throw new RangeError(`${of.name}: ${of.size} bytes expected, ${bytes.length} seen`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const out = {} as Record<Name, number | number[]>;
   for (const key of Object.keys(of.fields) as Name[]) {
     const { offset, width, kind } = of.fields[key];
     if (kind === 'b') out[key] = [...bytes.subarray(offset, offset + width)];
     else if (width === 1) out[key] = kind === 's' ? view.getInt8(offset) : view.getUint8(offset);
-    else if (width === 2) out[key] = kind === 's' ? view.getInt16(offset, true) : view.getUint16(offset, true);
+    else if (width === 2)
+      out[key] = kind === 's' ? view.getInt16(offset, true) : view.getUint16(offset, true);
     else out[key] = kind === 's' ? view.getInt32(offset, true) : view.getUint32(offset, true);
   }
   return out;

@@ -5,7 +5,15 @@
  * Control (store, handshake) is asynchronous. The frame path is not: tasks, grants, copies and notifications
  * are plain calls, and a task runs to its end.
  */
-import type { Address, Clock, LogLevel, MappedPages, Memory, Registers, SharedPages } from '@netaccel/core-hooks';
+import type {
+  Address,
+  Clock,
+  LogLevel,
+  MappedPages,
+  Memory,
+  Registers,
+  SharedPages,
+} from '@netaccel/core-hooks';
 import type { GrantCopyBatch } from './grant-copy.js';
 import type { Store } from './store/store.js';
 

@@ -60,6 +60,8 @@ export class FlatMemory implements Memory {
 
   private check(address: Address, length: number): void {
     if (address < 0 || length < 0 || address + length > this.bytes.length)
-      throw new RangeError(`${length} bytes at ${address} are outside a memory of ${this.bytes.length} bytes`);
+      throw new RangeError(
+        `${length} bytes at ${address} are outside a memory of ${this.bytes.length} bytes`,
+      );
   }
 }

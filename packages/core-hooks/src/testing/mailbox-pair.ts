@@ -16,7 +16,10 @@ export class FakeMailbox implements Mailbox {
 
   async request(type: number, payload: Uint8Array): Promise<MailboxReply> {
     if (payload.length > MAILBOX_PAYLOAD_BYTES)
-      throw new MailboxError('TOO_LONG', `a message has at most ${MAILBOX_PAYLOAD_BYTES} bytes; this has ${payload.length}`);
+      throw new MailboxError(
+        'TOO_LONG',
+        `a message has at most ${MAILBOX_PAYLOAD_BYTES} bytes; this has ${payload.length}`,
+      );
     const copy = payload.slice();
     this.sent.push({ type, payload: copy });
     const { peer } = this;

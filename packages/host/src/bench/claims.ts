@@ -35,18 +35,32 @@ const RATIOS: readonly Ratio[] = [
       under: [`wire-native-${size}`, 'mpps'],
       atLeast: 0.9,
     },
-    { claim: `fast / slow, ${size} B`, over: [`wire-fast-${size}`, 'mpps'], under: [`wire-slow-${size}`, 'mpps'], atLeast: 2 },
+    {
+      claim: `fast / slow, ${size} B`,
+      over: [`wire-fast-${size}`, 'mpps'],
+      under: [`wire-slow-${size}`, 'mpps'],
+      atLeast: 2,
+    },
     {
       claim: `slow path on one host / its two copies, ${size} B`,
       over: [`one-host-${size}`, 'nsPerFrame'],
       under: [`copy-${size}`, 'nsPerFrame'],
       atMost: size === 64 ? 8 : 3.5,
     },
-    { claim: `slow path on one host / memif, ${size} B`, over: [`one-host-${size}`, 'mpps'], under: [`memif-${size}`, 'mpps'] },
+    {
+      claim: `slow path on one host / memif, ${size} B`,
+      over: [`one-host-${size}`, 'mpps'],
+      under: [`memif-${size}`, 'mpps'],
+    },
   ]),
   { claim: 'TCP fast / native', over: ['tcp-fast', 'gbps'], under: ['tcp-native', 'gbps'], atLeast: 0.85 },
   { claim: 'TCP fast / slow', over: ['tcp-fast', 'gbps'], under: ['tcp-slow', 'gbps'], atLeast: 1.2 },
-  { claim: 'TCP on one host / veth and bridge', over: ['tcp-one-host', 'gbps'], under: ['tcp-bridge', 'gbps'], atLeast: 0.5 },
+  {
+    claim: 'TCP on one host / veth and bridge',
+    over: ['tcp-one-host', 'gbps'],
+    under: ['tcp-bridge', 'gbps'],
+    atLeast: 0.5,
+  },
   { claim: 'heap bytes a frame, slow path', over: ['allocation-slow', 'bytesPerFrame'], atMost: 0.5 },
   { claim: 'heap bytes a frame, fast path', over: ['allocation-fast', 'bytesPerFrame'], atMost: 0.5 },
   { claim: 'CPU of an idle lab, % of a core', over: ['idle', 'percentOfACore'], atMost: 1 },
@@ -72,11 +86,21 @@ export function claims(results: ReadonlyMap<string, CaseResult>): Claim[] {
     const under = ratio.under === undefined ? null : (results.get(ratio.under[0])?.figures ?? []);
     const rounds = Math.min(over.length, under?.length ?? over.length);
     if (rounds === 0) return [];
-    const values = Array.from({ length: rounds }, (_, i) => over[i]![ratio.over[1]]! / (under === null ? 1 : under[i]![ratio.under![1]]!));
+    const values = Array.from(
+      { length: rounds },
+      (_, i) => over[i]![ratio.over[1]]! / (under === null ? 1 : under[i]![ratio.under![1]]!),
+    );
     const seen = spread(values);
-    const wanted = ratio.atLeast !== undefined ? `≥ ${ratio.atLeast}` : ratio.atMost !== undefined ? `≤ ${ratio.atMost}` : '';
+    const wanted =
+      ratio.atLeast !== undefined
+        ? `≥ ${ratio.atLeast}`
+        : ratio.atMost !== undefined
+          ? `≤ ${ratio.atMost}`
+          : '';
     const holds =
-      wanted === '' ? null : seen.median >= (ratio.atLeast ?? -Infinity) && seen.median <= (ratio.atMost ?? Infinity);
+      wanted === ''
+        ? null
+        : seen.median >= (ratio.atLeast ?? -Infinity) && seen.median <= (ratio.atMost ?? Infinity);
     return [{ claim: ratio.claim, wanted, ...seen, holds }];
   });
 }

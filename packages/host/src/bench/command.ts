@@ -61,7 +61,9 @@ async function runAll(names: readonly string[], flags: Flags): Promise<number> {
     return ExitCode.ok;
   }
   const progress = new Progress(flags.json);
-  const results = new Map<string, CaseResult>(wanted.map(({ name, what }) => [name, { name, what, figures: [] }]));
+  const results = new Map<string, CaseResult>(
+    wanted.map(({ name, what }) => [name, { name, what, figures: [] }]),
+  );
   const broken: string[] = [];
   try {
     // Round by round, so that what is compared was measured close together.
@@ -86,7 +88,14 @@ async function runAll(names: readonly string[], flags: Flags): Promise<number> {
   const all = [...results.values()];
   const held = claims(results);
   if (flags.json)
-    printJson({ schema: 'netaccel.bench/1', environment: environment(), repeat: flags.repeat, cases: all.map(summed), claims: held, broken });
+    printJson({
+      schema: 'netaccel.bench/1',
+      environment: environment(),
+      repeat: flags.repeat,
+      cases: all.map(summed),
+      claims: held,
+      broken,
+    });
   else show(all, held, broken);
   return broken.length > 0 ? ExitCode.failed : ExitCode.ok;
 }
@@ -94,7 +103,8 @@ async function runAll(names: readonly string[], flags: Flags): Promise<number> {
 /** Runs a case here. Its process may be replaced by one in a user namespace first. */
 async function runOne(name: string): Promise<number> {
   const one = cases.find((each) => each.name === name);
-  if (one === undefined) throw new InvalidArgumentError(`no case ${name}; "netaccel bench --list" names them`);
+  if (one === undefined)
+    throw new InvalidArgumentError(`no case ${name}; "netaccel bench --list" names them`);
   let answer: CaseAnswer;
   try {
     if (one.namespaces === true) {
@@ -155,7 +165,8 @@ function show(all: readonly CaseResult[], held: ReturnType<typeof claims>, broke
         : [[result.name, 'not run', '', '', '']],
     ),
   );
-  for (const { name, unavailable } of all) if (unavailable !== undefined) console.log(`\n${name} was not run: ${unavailable}`);
+  for (const { name, unavailable } of all)
+    if (unavailable !== undefined) console.log(`\n${name} was not run: ${unavailable}`);
   console.log();
   printTable(
     ['claim', 'wanted', 'median', 'least', 'most', 'holds'],
@@ -173,6 +184,7 @@ function show(all: readonly CaseResult[], held: ReturnType<typeof claims>, broke
 
 function count(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError(`expected a whole number from 1, saw ${text}`);
+  if (!Number.isInteger(value) || value < 1)
+    throw new InvalidArgumentError(`expected a whole number from 1, saw ${text}`);
   return value;
 }

@@ -79,7 +79,11 @@ function usedHeap(): number {
 }
 
 function rates(seconds: number, frames: number, size: number): Figures {
-  return { nsPerFrame: (seconds / frames) * 1e9, mpps: frames / seconds / 1e6, gbps: (frames * size * 8) / seconds / 1e9 };
+  return {
+    nsPerFrame: (seconds / frames) * 1e9,
+    mpps: frames / seconds / 1e6,
+    gbps: (frames * size * 8) / seconds / 1e9,
+  };
 }
 
 function checked(check: { lost: number; duplicated: number; reordered: number; corrupted: number }): void {

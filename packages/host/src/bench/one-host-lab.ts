@@ -67,6 +67,10 @@ export class OneHostLab {
     const start = performance.now();
     this.source.start(frames);
     await this.lab.pump(() => this.check.received - before >= frames);
-    return { seconds: (performance.now() - start) / 1000, frames, check: this.check.result(this.source.sent) };
+    return {
+      seconds: (performance.now() - start) / 1000,
+      frames,
+      check: this.check.result(this.source.sent),
+    };
   }
 }

@@ -88,13 +88,17 @@ function join(middle: NetworkNamespace, ends: readonly (readonly [NetworkNamespa
 
 function ip(namespace: NetworkNamespace, ...args: string[]): void {
   const { status, stderr, error } = namespace.inside(() => spawnSync('ip', args, { encoding: 'utf8' }));
-  if (error !== undefined) throw new CaseUnavailable('the program ip is missing; on Debian it is in the package iproute2');
+  if (error !== undefined)
+    throw new CaseUnavailable('the program ip is missing; on Debian it is in the package iproute2');
   if (status !== 0) throw new CaseUnavailable(`ip ${args.join(' ')}: ${stderr.trim()}`);
 }
 
 async function measure(from: NetworkNamespace, to: NetworkNamespace, address: string): Promise<Figures> {
-  await (await TcpTransfer.start(PEER, from, to, address, WARM_UP_SECONDS)).ended;
+  await (
+    await TcpTransfer.start(PEER, from, to, address, WARM_UP_SECONDS)
+  ).ended;
   const { bytes, seconds, check } = await (await TcpTransfer.start(PEER, from, to, address, SECONDS)).ended;
-  if (check.corrupted > 0) throw new Error(`a benchmark that corrupts data is none: ${JSON.stringify(check)}`);
+  if (check.corrupted > 0)
+    throw new Error(`a benchmark that corrupts data is none: ${JSON.stringify(check)}`);
   return { gbps: (bytes * 8) / seconds / 1e9 };
 }

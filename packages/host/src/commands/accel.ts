@@ -54,7 +54,8 @@ function registerPlugins(accel: Command): void {
       runCommand(flags.json, async () => {
         await callLab(flags.lab, 'unload', { host, plugin });
         // Another plugin of the host may take its vifs over.
-        const others = (await readLab(flags.lab)).hosts.find(({ name }) => name === host)?.plugins.length ?? 0;
+        const others =
+          (await readLab(flags.lab)).hosts.find(({ name }) => name === host)?.plugins.length ?? 0;
         const what = `${plugin} is unloaded from ${host}`;
         return settle(flags, what, (guest) => guest.host === host && others === 0, false);
       }),
@@ -68,7 +69,12 @@ function registerKeys(accel: Command): void {
     .action((target: string, port: string | undefined, flags: LabFlags) =>
       runCommand(flags.json, async () => {
         const done = (await callLab(flags.lab, 'allow', { target, port: port ?? null })) as Changed;
-        return settle(flags, `${done.guest} may use ${done.port ?? ''}`, (guest) => nameOf(guest) === done.guest, true);
+        return settle(
+          flags,
+          `${done.guest} may use ${done.port ?? ''}`,
+          (guest) => nameOf(guest) === done.guest,
+          true,
+        );
       }),
     );
   withLab(accel.command('forbid').description("take a guest's vif off the fast path"))
@@ -76,7 +82,12 @@ function registerKeys(accel: Command): void {
     .action((target: string, flags: LabFlags) =>
       runCommand(flags.json, async () => {
         const done = (await callLab(flags.lab, 'forbid', { target })) as Changed;
-        return settle(flags, `${done.guest} may not be accelerated`, (guest) => nameOf(guest) === done.guest, false);
+        return settle(
+          flags,
+          `${done.guest} may not be accelerated`,
+          (guest) => nameOf(guest) === done.guest,
+          false,
+        );
       }),
     );
 }
@@ -128,7 +139,8 @@ async function settle(
     console.log(what);
     const rows = concerned.map(({ guest, host }) => [nameOf(guest), vifState(guest), fastPath(guest, host)]);
     if (rows.length > 0) printTable(['guest', 'state', 'fast path'], rows);
-    for (const guest of missing) console.log(`"netaccel explain ${nameOf(guest)}" says why ${wanted ? 'not' : 'still'}`);
+    for (const guest of missing)
+      console.log(`"netaccel explain ${nameOf(guest)}" says why ${wanted ? 'not' : 'still'}`);
   }
   return missing.length === 0 ? ExitCode.ok : ExitCode.failed;
 }

@@ -24,7 +24,10 @@ const STANDARD_OUTPUT = 1;
 /** Adds the command. */
 export function registerCapture(program: Command): void {
   withLab(program.command('capture').description('capture frames of a running lab into a pcapng file'))
-    .argument('<target>', 'a NIC port (alpha.eth0: its wire), a guest (its vif), or a host (its whole bridge)')
+    .argument(
+      '<target>',
+      'a NIC port (alpha.eth0: its wire), a guest (its vif), or a host (its whole bridge)',
+    )
     .requiredOption('-w, --write <file>', 'the file, or - for standard output')
     .option('--seconds <n>', 'end after so long', positive)
     .option('--count <n>', 'end after so many frames', positiveInteger)
@@ -63,7 +66,9 @@ async function capture(target: string, flags: Flags): Promise<undefined> {
         file.write(bytes);
       },
       (said) => {
-        progress.show(`${target}: ${summary(said as CaptureProgress)}, ${scaled(file.bytes, 'B')}; Ctrl-C ends`);
+        progress.show(
+          `${target}: ${summary(said as CaptureProgress)}, ${scaled(file.bytes, 'B')}; Ctrl-C ends`,
+        );
       },
     )) as CaptureProgress;
   } finally {
@@ -95,7 +100,7 @@ class OutputFile {
 
   write(bytes: Uint8Array): void {
     const descriptor = (this.descriptor ??= this.open());
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       try {
         at += writeSync(descriptor, bytes, at);
       } catch (error) {
@@ -121,6 +126,8 @@ class OutputFile {
 
   private failed(code: CaptureFileErrorCode, expected: string, cause: unknown): CaptureFileError {
     const errno = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    return new CaptureFileError(code, this.path, `expected ${expected}; seen ${errno}; name another file`, { cause });
+    return new CaptureFileError(code, this.path, `expected ${expected}; seen ${errno}; name another file`, {
+      cause,
+    });
   }
 }

@@ -89,7 +89,9 @@ function koffi(libc: Libc | TapError): Finding {
     what: isMissing && libc.code === 'UNSUPPORTED_PLATFORM' ? 'Linux' : 'koffi',
     state: isMissing ? 'missing' : 'ok',
     needed: true,
-    seen: isMissing ? `${process.platform} on ${process.arch}` : `loads, ${process.platform} on ${process.arch}`,
+    seen: isMissing
+      ? `${process.platform} on ${process.arch}`
+      : `loads, ${process.platform} on ${process.arch}`,
     purpose: 'calls into the C library, for TAPs and namespaces',
     remedy: isMissing ? libc.message : '',
   };
@@ -106,7 +108,8 @@ function namespaces(libc: Libc | TapError): Finding {
       purpose,
       remedy: 'mend the one above first',
     };
-  if (mayMakeNamespaces(libc)) return found('network namespaces', purpose, undefined, 'allowed to this process');
+  if (mayMakeNamespaces(libc))
+    return found('network namespaces', purpose, undefined, 'allowed to this process');
   return found('network namespaces', purpose, userNamespaceObstacle(), 'allowed in a user namespace');
 }
 
@@ -155,9 +158,19 @@ async function plugin(name: string, kind: 'frontend' | 'backend'): Promise<Findi
   const row = { what: name, needed: false, purpose: `the reference plugin, ${kind} half` };
   try {
     const { version, contract } = await loadPlugin(name, kind);
-    return { ...row, state: 'ok', seen: `${version}, contract ${contract} (host: ${CONTRACT_VERSION})`, remedy: '' };
+    return {
+      ...row,
+      state: 'ok',
+      seen: `${version}, contract ${contract} (host: ${CONTRACT_VERSION})`,
+      remedy: '',
+    };
   } catch (error) {
-    return { ...row, state: 'missing', seen: 'does not load', remedy: error instanceof Error ? error.message : String(error) };
+    return {
+      ...row,
+      state: 'missing',
+      seen: 'does not load',
+      remedy: error instanceof Error ? error.message : String(error),
+    };
   }
 }
 
@@ -180,6 +193,11 @@ async function labs(): Promise<Finding> {
     const live = await runningLabs();
     return { ...row, state: 'ok', seen: live.length === 0 ? 'none' : live.join(', '), remedy: '' };
   } catch (error) {
-    return { ...row, state: 'missing', seen: 'cannot be looked for', remedy: error instanceof Error ? error.message : String(error) };
+    return {
+      ...row,
+      state: 'missing',
+      seen: 'cannot be looked for',
+      remedy: error instanceof Error ? error.message : String(error),
+    };
   }
 }

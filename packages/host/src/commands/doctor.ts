@@ -44,7 +44,12 @@ export function doctorText(findings: readonly Finding[]): string {
       ? styled('green', 'labs with TAPs run here')
       : `${styled('red', 'labs with TAPs do not run here')} (${needed.map(({ what }) => what).join(', ')}); ` +
         'netaccel demo --traffic frames does';
-  return [table, '', ...(remedies.length === 0 ? [] : ['what to do:', ...remedies.map((line) => `  ${line}`), '']), verdict].join('\n');
+  return [
+    table,
+    '',
+    ...(remedies.length === 0 ? [] : ['what to do:', ...remedies.map((line) => `  ${line}`), '']),
+    verdict,
+  ].join('\n');
 }
 
 function mark({ state, needed }: Finding): string {

@@ -35,13 +35,23 @@ export function registerExplain(program: Command): void {
 
 /** The report for people. */
 export function explainText(report: ExplainReport): string {
-  return [head(report), acceleration(report), traffic(report), declines(report), filters(report), losses(report), features(report), log(report)]
+  return [
+    head(report),
+    acceleration(report),
+    traffic(report),
+    declines(report),
+    filters(report),
+    losses(report),
+    features(report),
+    log(report),
+  ]
     .filter((part) => part !== '')
     .join('\n\n');
 }
 
 function head({ guest, host, lab }: ExplainReport): string {
-  const rate = guest.rateBytesPerSecond > 0 ? `, limited to ${scaled(guest.rateBytesPerSecond * 8, 'b/s')}` : '';
+  const rate =
+    guest.rateBytesPerSecond > 0 ? `, limited to ${scaled(guest.rateBytesPerSecond * 8, 'b/s')}` : '';
   return [
     `${styled('bold', `${host.name}.${guest.name}`)}  ${guest.vif} of the lab ${lab}`,
     `  vif            ${vifState(guest)}, ${guest.queues} ${guest.queues === 1 ? 'queue' : 'queues'}${rate}`,
@@ -52,10 +62,14 @@ function head({ guest, host, lab }: ExplainReport): string {
 function acceleration(report: ExplainReport): string {
   const { port, backend, frontend } = report.guest.acceleration;
   const half = ({ plugin, version, contract, state }: typeof backend): string =>
-    plugin === null ? 'none' : `${plugin} ${version ?? ''}${contract === null ? '' : `, contract ${contract}`}, ${state}`;
+    plugin === null
+      ? 'none'
+      : `${plugin} ${version ?? ''}${contract === null ? '' : `, contract ${contract}`}, ${state}`;
   const why = whySlow(report);
   return [
-    why === null ? `  accelerated    ${styled('green', 'yes')}, on NIC port ${port ?? '?'}` : `  accelerated    ${styled('yellow', 'no')}`,
+    why === null
+      ? `  accelerated    ${styled('green', 'yes')}, on NIC port ${port ?? '?'}`
+      : `  accelerated    ${styled('yellow', 'no')}`,
     `  backend half   ${half(backend)}`,
     `  frontend half  ${half(frontend)}`,
     ...(why === null ? [] : [`  why not        ${why.why}`, `  what to do     ${styled('bold', why.todo)}`]),
@@ -92,7 +106,8 @@ function declines({ guest }: ExplainReport): string {
 }
 
 function filters({ filters: rows, guest }: ExplainReport): string {
-  if (rows.length === 0) return guest.accelerated ? 'filters: none yet; the plugin inserts them for flows that it sees' : '';
+  if (rows.length === 0)
+    return guest.accelerated ? 'filters: none yet; the plugin inserts them for flows that it sees' : '';
   return formatTable(
     ['filter in the NIC', 'port', 'VI', 'hits', 'idle'],
     rows.map(({ match, port, vi, hits, idleMs }) => [match, port, vi, hits, scaled(idleMs / 1000, 's')]),
@@ -117,5 +132,10 @@ function features({ features: rows }: ExplainReport): string {
 
 function log({ log: lines }: ExplainReport): string {
   if (lines.length === 0) return '';
-  return ['said last:', ...lines.map(({ atMs, level, message }) => `  ${new Date(atMs).toLocaleTimeString()} ${level} ${message}`)].join('\n');
+  return [
+    'said last:',
+    ...lines.map(
+      ({ atMs, level, message }) => `  ${new Date(atMs).toLocaleTimeString()} ${level} ${message}`,
+    ),
+  ].join('\n');
 }

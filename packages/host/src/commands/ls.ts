@@ -58,7 +58,16 @@ function show(report: LabReport, rates: Readonly<Record<string, GuestRates>>): v
 }
 
 /** Heads of {@link guestRows}. */
-export const GUEST_HEADS = ['guest', 'vif', 'address', 'state', 'fast path', 'sends', 'receives', 'fast'] as const;
+export const GUEST_HEADS = [
+  'guest',
+  'vif',
+  'address',
+  'state',
+  'fast path',
+  'sends',
+  'receives',
+  'fast',
+] as const;
 
 /** A row a host. */
 export function hostRows({ hosts }: LabReport): string[][] {

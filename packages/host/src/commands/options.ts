@@ -18,7 +18,8 @@ export function withLab(command: Command): Command {
 /** A number above 0. */
 export function positive(text: string): number {
   const value = Number(text);
-  if (!(value > 0) || !Number.isFinite(value)) throw new InvalidArgumentError(`expected a number above 0, saw ${text}`);
+  if (!(value > 0) || !Number.isFinite(value))
+    throw new InvalidArgumentError(`expected a number above 0, saw ${text}`);
   return value;
 }
 
@@ -32,5 +33,7 @@ export function positiveInteger(text: string): number {
 /** The part of `--help` that shows how a command is used. */
 export function examples(rows: readonly (readonly [command: string, what: string])[]): string {
   const width = Math.max(...rows.map(([command]) => command.length));
-  return ['', 'Examples:', ...rows.map(([command, what]) => `  ${command.padEnd(width)}  ${what}`)].join('\n');
+  return ['', 'Examples:', ...rows.map(([command, what]) => `  ${command.padEnd(width)}  ${what}`)].join(
+    '\n',
+  );
 }

@@ -35,12 +35,33 @@ export function printJson(value: unknown, form: 'lines' | 'line' = 'lines'): voi
 
 const FIGURE = /^(-|[-\d.,]+( [%×a-zA-Z/]*)?)$/;
 const NO_BORDERS = Object.fromEntries(
-  ['mid', 'left-mid', 'mid-mid', 'right-mid', 'top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right', 'left', 'right'].map((place) => [place, '']),
+  [
+    'mid',
+    'left-mid',
+    'mid-mid',
+    'right-mid',
+    'top',
+    'top-mid',
+    'top-left',
+    'top-right',
+    'bottom',
+    'bottom-mid',
+    'bottom-left',
+    'bottom-right',
+    'left',
+    'right',
+  ].map((place) => [place, '']),
 );
 
 /** A table as text; columns of figures are set to the right. */
-export function formatTable(heads: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const isFigure = heads.map((_, i) => rows.length > 0 && rows.every((row) => typeof row[i] === 'number' || FIGURE.test(String(row[i]))));
+export function formatTable(
+  heads: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): string {
+  const isFigure = heads.map(
+    (_, i) =>
+      rows.length > 0 && rows.every((row) => typeof row[i] === 'number' || FIGURE.test(String(row[i]))),
+  );
   const table = new Table({
     head: heads.map((head) => styled('bold', head)),
     colAligns: isFigure.map((figure) => (figure ? 'right' : 'left')),
@@ -81,7 +102,9 @@ export class Progress {
     if (this.quiet || text === this.last) return;
     if (process.stderr.isTTY) {
       const columns = process.stderr.columns || 80;
-      process.stderr.write(`\r\u001b[K${text.length > columns - 1 ? `${text.slice(0, columns - 2)}…` : text}`);
+      process.stderr.write(
+        `\r\u001b[K${text.length > columns - 1 ? `${text.slice(0, columns - 2)}…` : text}`,
+      );
     } else if (performance.now() - this.lastLineMs >= QUIET_MS) {
       note(text);
       this.lastLineMs = performance.now();

@@ -46,7 +46,16 @@ export function makeProgram(): Command {
         await load(real);
         await runOn(real, [name, ...command.args]);
       });
-  for (const register of [registerUp, registerLs, registerTop, registerExplain, registerAccel, registerCapture, registerExec, registerDoctor])
+  for (const register of [
+    registerUp,
+    registerLs,
+    registerTop,
+    registerExplain,
+    registerAccel,
+    registerCapture,
+    registerExec,
+    registerDoctor,
+  ])
     register(program);
   return program;
 }
@@ -101,15 +110,26 @@ function complain(error: CommanderError, program: Command, args: readonly string
 
 function explanation(error: CommanderError, command: Command, args: readonly string[]): string {
   const seen = /'([^']*)'/.exec(error.message)?.[1] ?? '';
-  if (error.code === 'commander.unknownCommand' || (error.code === 'commander.excessArguments' && command.commands.length > 0)) {
+  if (
+    error.code === 'commander.unknownCommand' ||
+    (error.code === 'commander.excessArguments' && command.commands.length > 0)
+  ) {
     const word = seen === '' ? (args.find((arg) => !arg.startsWith('-')) ?? '') : seen;
-    return `expected a command, saw ${word}${suggestion(word, command.commands.map((each) => each.name()))}`;
+    return `expected a command, saw ${word}${suggestion(
+      word,
+      command.commands.map((each) => each.name()),
+    )}`;
   }
   if (error.code === 'commander.unknownOption') {
-    const flags = command.options.flatMap(({ long, short }) => [long, short]).filter((flag) => flag !== undefined && flag !== null);
+    const flags = command.options
+      .flatMap(({ long, short }) => [long, short])
+      .filter((flag) => flag !== undefined && flag !== null);
     return `expected an option of ${fullName(command)}, saw ${seen}${suggestion(seen, flags)}`;
   }
-  return error.message.replace(/^error: /, '').trim().replace(/\.$/, '');
+  return error.message
+    .replace(/^error: /, '')
+    .trim()
+    .replace(/\.$/, '');
 }
 
 function suggestion(word: string, known: readonly string[]): string {

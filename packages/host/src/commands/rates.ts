@@ -14,7 +14,9 @@ export interface GuestRates {
 /** Rates of every guest, by full name. */
 export function ratesBetween(before: LabReport, after: LabReport): Record<string, GuestRates> {
   const seconds = (after.atUs - before.atUs) / 1e6;
-  const earlier = new Map(before.hosts.flatMap(({ guests }) => guests).map((guest) => [nameOf(guest), guest]));
+  const earlier = new Map(
+    before.hosts.flatMap(({ guests }) => guests).map((guest) => [nameOf(guest), guest]),
+  );
   const rates: Record<string, GuestRates> = {};
   for (const guest of after.hosts.flatMap(({ guests }) => guests)) {
     const first = earlier.get(nameOf(guest));
@@ -45,7 +47,12 @@ function guestRates(first: GuestReport, last: GuestReport, seconds: number): Gue
 /** Totals never fall, but a plugin's last word may come between two readings: less than nothing is nothing. */
 function difference(first: PathTotals, last: PathTotals): PathTotals {
   const of = (key: keyof PathTotals): number => Math.max(0, last[key] - first[key]);
-  return { txFrames: of('txFrames'), txBytes: of('txBytes'), rxFrames: of('rxFrames'), rxBytes: of('rxBytes') };
+  return {
+    txFrames: of('txFrames'),
+    txBytes: of('txBytes'),
+    rxFrames: of('rxFrames'),
+    rxBytes: of('rxBytes'),
+  };
 }
 
 const PREFIXES = ['', 'k', 'M', 'G', 'T'] as const;
@@ -57,7 +64,8 @@ export function scaled(value: number, unit: string): string {
     value /= 1000;
     step++;
   }
-  const digits = value === 0 || value >= 100 || (step === 0 && Number.isInteger(value)) ? 0 : value >= 10 ? 1 : 2;
+  const digits =
+    value === 0 || value >= 100 || (step === 0 && Number.isInteger(value)) ? 0 : value >= 10 ? 1 : 2;
   return `${value.toFixed(digits)} ${PREFIXES[step]!}${unit}`;
 }
 

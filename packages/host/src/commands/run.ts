@@ -6,7 +6,10 @@ import { ExitCode } from './output.js';
  * Runs a command's work and sets the exit code: what it answers, `ok` for nothing, or what its error means.
  * @param json whether an error is printed for machines.
  */
-export async function runCommand(json: boolean | undefined, work: () => Promise<number | undefined>): Promise<void> {
+export async function runCommand(
+  json: boolean | undefined,
+  work: () => Promise<number | undefined>,
+): Promise<void> {
   try {
     process.exitCode = (await work()) ?? ExitCode.ok;
   } catch (error) {

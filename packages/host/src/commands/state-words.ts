@@ -31,7 +31,9 @@ export function pluginNames({ plugins }: HostReport): string {
 /** A host's NIC ports, and where their wires lead. */
 export function portNames({ ports }: HostReport): string {
   return ports
-    .map(({ name, linkUp, wiredTo }) => (wiredTo === null ? name : `${name} ${linkUp ? '-' : 'x'} ${wiredTo}`))
+    .map(({ name, linkUp, wiredTo }) =>
+      wiredTo === null ? name : `${name} ${linkUp ? '-' : 'x'} ${wiredTo}`,
+    )
     .join(', ');
 }
 

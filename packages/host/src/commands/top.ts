@@ -16,7 +16,18 @@ interface Flags extends LabFlags {
   readonly count?: number;
 }
 
-const HEADS = ['guest', 'state', 'fast path', 'sends', 'frames/s', 'receives', 'frames/s', 'fast', 'declined', 'errors'];
+const HEADS = [
+  'guest',
+  'state',
+  'fast path',
+  'sends',
+  'frames/s',
+  'receives',
+  'frames/s',
+  'fast',
+  'declined',
+  'errors',
+];
 
 /** Adds the command. */
 export function registerTop(program: Command): void {
@@ -41,7 +52,8 @@ async function top({ lab, json, interval, count = Infinity }: Flags): Promise<un
     for (let n = 0; n < count && (await pause(interval * 1000, interrupt.signal)); n++) {
       const after = await readLab(before.name);
       const rates = ratesBetween(before, after);
-      if (json === true) printJson({ at: new Date(after.atUs / 1000).toISOString(), lab: after.name, rates }, 'line');
+      if (json === true)
+        printJson({ at: new Date(after.atUs / 1000).toISOString(), lab: after.name, rates }, 'line');
       else draw(after, rates, n);
       before = after;
     }

@@ -12,12 +12,18 @@ export function summary(report: LabReport): string {
   const behindTap = guests.filter(({ behind }) => behind === 'tap');
   const [first] = behindTap;
   const target = behindTap.find((guest) => guest !== first && guest.ip !== null)?.ip?.split('/')[0];
-  const commands: [string, string][] = [['netaccel ls', 'who is accelerated, and what flows; also: netaccel top']];
+  const commands: [string, string][] = [
+    ['netaccel ls', 'who is accelerated, and what flows; also: netaccel top'],
+  ];
   if (first !== undefined) {
     const what = target === undefined ? 'a program in a guest' : 'a program in a guest; without one, a shell';
-    commands.push([`netaccel exec ${nameOf(first)}${target === undefined ? '' : ` -- ping ${target}`}`, what]);
+    commands.push([
+      `netaccel exec ${nameOf(first)}${target === undefined ? '' : ` -- ping ${target}`}`,
+      what,
+    ]);
   }
-  if (guests[0] !== undefined) commands.push([`netaccel explain ${nameOf(guests[0])}`, 'why its frames go the way they do']);
+  if (guests[0] !== undefined)
+    commands.push([`netaccel explain ${nameOf(guests[0])}`, 'why its frames go the way they do']);
   if (report.wires[0] !== undefined)
     commands.push([`netaccel capture ${report.wires[0].ends[0]} -w wire.pcapng`, 'what passes the wire']);
   const width = Math.max(...commands.map(([command]) => command.length));

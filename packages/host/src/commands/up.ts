@@ -63,7 +63,8 @@ async function up(file: string, flags: Flags): Promise<number> {
         progress.show(`${lab.name}: ${what}`);
       },
       log: (level, message) => {
-        if (flags.verbose === true || level === 'warn' || level === 'error') progress.say(line(level, message));
+        if (flags.verbose === true || level === 'warn' || level === 'error')
+          progress.say(line(level, message));
       },
     });
     progress.clear();

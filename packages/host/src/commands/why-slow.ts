@@ -14,7 +14,10 @@ export function whySlow({ guest, host }: ExplainReport): WhySlow | null {
   const name = `${host.name}.${guest.name}`;
   if (guest.accelerated) return null;
   if (host.problem !== null)
-    return { why: `the driver domain of ${host.name} does not answer: ${host.problem}`, todo: 'start the lab again' };
+    return {
+      why: `the driver domain of ${host.name} does not answer: ${host.problem}`,
+      todo: 'start the lab again',
+    };
   if (guest.state !== 'Connected')
     return {
       why: `the vif itself is ${guest.state}${guest.problem === null ? '' : `: ${guest.problem}`}`,
@@ -41,7 +44,10 @@ export function whySlow({ guest, host }: ExplainReport): WhySlow | null {
       todo: `load a plugin that drives ${port}, or allow another port: netaccel accel allow ${name} PORT`,
     };
   return {
-    why: frontend.reason ?? backend.reason ?? `${backend.plugin} is ${backend.state}, the guest's half ${frontend.state}`,
+    why:
+      frontend.reason ??
+      backend.reason ??
+      `${backend.plugin} is ${backend.state}, the guest's half ${frontend.state}`,
     todo: 'it is tried again by itself; netaccel explain shows how it goes',
   };
 }

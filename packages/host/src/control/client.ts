@@ -134,7 +134,10 @@ function refusal({ message, code }: RefusalData): ControlError {
 }
 
 function lost(name: string): ControlError {
-  return new ControlError('LOST', `the lab ${name} closed the connection before it had answered; is it still running?`);
+  return new ControlError(
+    'LOST',
+    `the lab ${name} closed the connection before it had answered; is it still running?`,
+  );
 }
 
 async function reach(name: string): Promise<Socket> {

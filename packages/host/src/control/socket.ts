@@ -43,14 +43,21 @@ export type Streams = Readonly<Record<string, (args: Arguments, out: StreamOut) 
 /** Refuses a name that a running lab has. @throws ControlError `BUSY`. */
 export async function refuseSecond(lab: string): Promise<void> {
   if (await labAnswers(lab))
-    throw new ControlError('BUSY', `a lab named ${lab} runs already; stop it, or give this one another name with --name`);
+    throw new ControlError(
+      'BUSY',
+      `a lab named ${lab} runs already; stop it, or give this one another name with --name`,
+    );
 }
 
 /**
  * Serves a lab's methods and streams until the function returned is called.
  * @throws ControlError `BUSY`, `REFUSED`.
  */
-export async function serveControl(lab: string, methods: Methods, streams: Streams = {}): Promise<() => void> {
+export async function serveControl(
+  lab: string,
+  methods: Methods,
+  streams: Streams = {},
+): Promise<() => void> {
   const path = socketPath(lab);
   await refuseSecond(lab);
   rmSync(path, { force: true }); // left by a lab that was killed
@@ -113,7 +120,8 @@ class Session {
     try {
       const request = JSON.parse(line) as { method?: unknown; args?: unknown } | null;
       const name = typeof request?.method === 'string' ? request.method : '';
-      const args = typeof request?.args === 'object' && request.args !== null ? (request.args as Arguments) : {};
+      const args =
+        typeof request?.args === 'object' && request.args !== null ? (request.args as Arguments) : {};
       if (Object.hasOwn(this.streams, name)) {
         await this.run(this.streams[name]!, args);
         return;

@@ -110,7 +110,19 @@ function faults(check: Check): number {
 function show(result: DemoResult): void {
   const { runs, ratios, switchover } = result;
   printTable(
-    ['path', 'frames', 'Gb/s', 'M frames/s', 'ns/frame', 'sent fast', 'recv fast', 'lost', 'dup', 'reord', 'corrupt'],
+    [
+      'path',
+      'frames',
+      'Gb/s',
+      'M frames/s',
+      'ns/frame',
+      'sent fast',
+      'recv fast',
+      'lost',
+      'dup',
+      'reord',
+      'corrupt',
+    ],
     runs.map((run) => [
       run.path,
       run.traffic === 'tcp' ? 'TCP' : `${run.frameBytes} B`,
@@ -134,12 +146,15 @@ function show(result: DemoResult): void {
     ]),
   );
   console.log();
-  console.log(`fast / slow    ${styled('bold', ratios.fastOverSlow.toFixed(2))}   (the least over frame sizes)`);
+  console.log(
+    `fast / slow    ${styled('bold', ratios.fastOverSlow.toFixed(2))}   (the least over frame sizes)`,
+  );
   console.log(`fast / native  ${styled('bold', ratios.fastOverNative.toFixed(2))}`);
   console.log();
   const declined = new Map<string, number>();
   for (const run of runs)
-    for (const [reason, n] of Object.entries(run.accelerated.declines)) declined.set(reason, (declined.get(reason) ?? 0) + n);
+    for (const [reason, n] of Object.entries(run.accelerated.declines))
+      declined.set(reason, (declined.get(reason) ?? 0) + n);
   console.log(
     declined.size === 0
       ? 'declined       nothing: every frame that was offered went the fast way'
@@ -148,13 +163,22 @@ function show(result: DemoResult): void {
   for (const [what, check] of [
     ['attach', switchover.attach],
     ['detach', switchover.detach],
-    ...(result.replay === undefined ? [] : ([['replay slow', result.replay.slow], ['replay fast', result.replay.fast]] as const)),
+    ...(result.replay === undefined
+      ? []
+      : ([
+          ['replay slow', result.replay.slow],
+          ['replay fast', result.replay.fast],
+        ] as const)),
   ] as const)
     console.log(
       `${what.padEnd(14)} ${check.received} of ${check.sent} ${result.mode === 'tap' ? 'bytes' : 'frames'}: ` +
-        (faults(check) === 0 ? styled('green', 'none lost, doubled, reordered or corrupted') : styled('red', JSON.stringify(check))),
+        (faults(check) === 0
+          ? styled('green', 'none lost, doubled, reordered or corrupted')
+          : styled('red', JSON.stringify(check))),
     );
-  console.log(`plugin         ${result.plugin.backend} and ${result.plugin.frontend}, contract ${result.plugin.contract}`);
+  console.log(
+    `plugin         ${result.plugin.backend} and ${result.plugin.frontend}, contract ${result.plugin.contract}`,
+  );
 }
 
 function positive(text: string): number {

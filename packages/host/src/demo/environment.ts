@@ -4,5 +4,9 @@ import type { DemoResult } from './result.js';
 
 /** This machine, in three words. */
 export function environment(): DemoResult['environment'] {
-  return { node: process.versions.node, cpus: availableParallelism(), platform: `${type()} ${release()} ${process.arch}` };
+  return {
+    node: process.versions.node,
+    cpus: availableParallelism(),
+    platform: `${type()} ${release()} ${process.arch}`,
+  };
 }

@@ -12,7 +12,8 @@ export function median(values: readonly number[]): number {
 /** Checks of several stretches as one. */
 export function addChecks(checks: readonly Check[]): Check {
   const total: Check = { sent: 0, received: 0, lost: 0, duplicated: 0, reordered: 0, corrupted: 0 };
-  for (const check of checks) for (const key of Object.keys(total) as (keyof Check)[]) total[key] += check[key];
+  for (const check of checks)
+    for (const key of Object.keys(total) as (keyof Check)[]) total[key] += check[key];
   return total;
 }
 

@@ -25,7 +25,13 @@ const PAGES = 24 * 1024;
 const ANNOUNCE_MS = 2;
 /** Room in the NIC for receive buffers and for all transmit memory, which is large with jumbo frames. */
 const LIMITS = { filters: 8, bufferPages: 4096, multicasts: 8 };
-const ALPHA = { host: 'alpha', guest: 'a', guestMac: '02:00:00:00:00:0a', ownMac: '02:00:00:00:00:a0', ip: 11 };
+const ALPHA = {
+  host: 'alpha',
+  guest: 'a',
+  guestMac: '02:00:00:00:00:0a',
+  ownMac: '02:00:00:00:00:a0',
+  ip: 11,
+};
 const BETA = { host: 'beta', guest: 'b', guestMac: '02:00:00:00:00:0b', ownMac: '02:00:00:00:00:b0', ip: 12 };
 type Side = typeof ALPHA;
 
@@ -82,7 +88,9 @@ export class FramesLab {
       name: side.host,
       nic: { ports: ['eth0', 'eth1'], config: { ports: 2, mtu: options.mtu } },
       bridged: ['eth0'],
-      guests: [{ name: side.guest, mac: side.guestMac, mtu: options.mtu, accel: 'eth0', queues: 1, limits: LIMITS }],
+      guests: [
+        { name: side.guest, mac: side.guestMac, mtu: options.mtu, accel: 'eth0', queues: 1, limits: LIMITS },
+      ],
     });
     const lab = await OneThreadLab.start({
       seed: options.seed,
@@ -142,7 +150,8 @@ export class FramesLab {
 
   /** Guests whose plugin is live now. */
   acceleratedGuests(): number {
-    return [ALPHA, BETA].filter((side) => this.guest(side).guest.netfront.state.accelerator === 'live').length;
+    return [ALPHA, BETA].filter((side) => this.guest(side).guest.netfront.state.accelerator === 'live')
+      .length;
   }
 
   /** Filters in the NICs that lead to a guest. */
@@ -155,12 +164,19 @@ export class FramesLab {
   run(path: Path, sizes: readonly number[], fullEvery = 16): FramesRun {
     const from = path === 'native' ? this.own.get(ALPHA.host)! : this.endpoint(ALPHA);
     const to = path === 'native' ? this.own.get(BETA.host)! : this.endpoint(BETA);
-    return new FramesRun(this, from, to, sizes, {
-      sourceMac: macBytes(path === 'native' ? ALPHA.ownMac : ALPHA.guestMac),
-      destinationMac: macBytes(path === 'native' ? BETA.ownMac : BETA.guestMac),
-      sourceIp: Uint8Array.of(10, 77, 0, ALPHA.ip),
-      destinationIp: Uint8Array.of(10, 77, 0, BETA.ip),
-    }, fullEvery);
+    return new FramesRun(
+      this,
+      from,
+      to,
+      sizes,
+      {
+        sourceMac: macBytes(path === 'native' ? ALPHA.ownMac : ALPHA.guestMac),
+        destinationMac: macBytes(path === 'native' ? BETA.ownMac : BETA.guestMac),
+        sourceIp: Uint8Array.of(10, 77, 0, ALPHA.ip),
+        destinationIp: Uint8Array.of(10, 77, 0, BETA.ip),
+      },
+      fullEvery,
+    );
   }
 
   /** Name and version of both halves, while they are loaded. */

@@ -89,9 +89,16 @@ async function compare(lab: FramesLab, size: number, options: DemoOptions): Prom
       const warm = await run.send(WARM_UP_FRAMES);
       const frames = Math.max(WARM_UP_FRAMES, Math.round((warm.frames / warm.seconds) * options.seconds));
       gathered.get(path)!.push(await run.send(frames));
-      if (round === 0) stages.set(path, perFrame(await lab.profile(async () => {
-          await run.send(WARM_UP_FRAMES);
-        }), WARM_UP_FRAMES));
+      if (round === 0)
+        stages.set(
+          path,
+          perFrame(
+            await lab.profile(async () => {
+              await run.send(WARM_UP_FRAMES);
+            }),
+            WARM_UP_FRAMES,
+          ),
+        );
       checks.get(path)!.push(await run.settled());
       run.close();
     }
@@ -171,7 +178,8 @@ function addAccelerated(all: readonly Accelerated[]): Accelerated {
     total.txDeclined += a.txDeclined;
     total.rxFast += a.rxFast;
     total.rxSlow += a.rxSlow;
-    for (const [reason, n] of Object.entries(a.declines)) total.declines[reason] = (total.declines[reason] ?? 0) + n;
+    for (const [reason, n] of Object.entries(a.declines))
+      total.declines[reason] = (total.declines[reason] ?? 0) + n;
   }
   return total;
 }

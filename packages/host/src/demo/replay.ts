@@ -64,7 +64,14 @@ class ReplayCheck {
     frames: readonly Uint8Array[],
     private readonly read: (frame: Frame) => Uint8Array,
   ) {
-    this.check = { sent: frames.length, received: 0, lost: frames.length, duplicated: 0, reordered: 0, corrupted: 0 };
+    this.check = {
+      sent: frames.length,
+      received: 0,
+      lost: frames.length,
+      duplicated: 0,
+      reordered: 0,
+      corrupted: 0,
+    };
     frames.forEach((bytes, i) => {
       const key = keyOf(bytes);
       const same = this.expected.get(key);

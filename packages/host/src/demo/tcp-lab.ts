@@ -7,8 +7,22 @@ import { AGEING_MS, MTU, TapBase } from './tap-base.js';
 import type { TcpLabOptions } from './tap-base.js';
 
 const HOSTS = [
-  { name: 'alpha', guest: 'a', ownMac: '02:00:00:00:00:a0', guestMac: '02:00:00:00:00:0a', own: '10.77.0.1', ip: '10.77.0.11' },
-  { name: 'beta', guest: 'b', ownMac: '02:00:00:00:00:b0', guestMac: '02:00:00:00:00:0b', own: '10.77.0.2', ip: '10.77.0.12' },
+  {
+    name: 'alpha',
+    guest: 'a',
+    ownMac: '02:00:00:00:00:a0',
+    guestMac: '02:00:00:00:00:0a',
+    own: '10.77.0.1',
+    ip: '10.77.0.11',
+  },
+  {
+    name: 'beta',
+    guest: 'b',
+    ownMac: '02:00:00:00:00:b0',
+    guestMac: '02:00:00:00:00:0b',
+    own: '10.77.0.2',
+    ip: '10.77.0.12',
+  },
 ] as const;
 /** How long a plugin has to be live, or gone. */
 const SETTLE_MS = 15_000;
@@ -129,7 +143,10 @@ export class TcpLab {
       wireFrames: nics.reduce((n, nic) => n + (nic.describe().ports[0]!.counters['txFrames'] ?? 0), 0),
       filters: nics.reduce((n, nic) => n + Math.max(0, nic.filterCount(0) - 2), 0),
       cpu: this.hosts().flatMap((host, i) => {
-        const guest = { name: `guest ${HOSTS[i]!.guest}`, nanos: host.guests.get(HOSTS[i]!.guest)!.worker.cpuNanos() };
+        const guest = {
+          name: `guest ${HOSTS[i]!.guest}`,
+          nanos: host.guests.get(HOSTS[i]!.guest)!.worker.cpuNanos(),
+        };
         const driver = { name: `driver domain ${host.name}`, nanos: host.driver.cpuNanos() };
         return i === 0 ? [guest, driver] : [driver, guest];
       }),
@@ -158,7 +175,9 @@ export class TcpLab {
       const accelerators = states.map(({ netfront }) => netfront.accelerator);
       if (accelerators.every((a) => (a?.state ?? 'detached') === wanted)) return;
       if (performance.now() > end) {
-        const reasons = states.map((s) => s.netfront.accelerator?.reason ?? Object.values(s.loadFailures)[0] ?? 'no reason given');
+        const reasons = states.map(
+          (s) => s.netfront.accelerator?.reason ?? Object.values(s.loadFailures)[0] ?? 'no reason given',
+        );
         throw new Error(
           `expected both guests' accelerators ${wanted} within ${SETTLE_MS} ms, saw ` +
             `${accelerators.map((a) => a?.state ?? 'detached').join(' and ')} (${reasons.join('; ')})`,

@@ -103,7 +103,8 @@ export class TcpTransfer {
     const who = peer === this.sender ? 'sender' : 'receiver';
     for await (const text of createInterface({ input: peer.stdout! })) {
       const line = JSON.parse(text) as PeerLine;
-      if (line.event === 'error') throw new Error(`the TCP ${who} failed: ${line.message ?? 'no reason given'}`);
+      if (line.event === 'error')
+        throw new Error(`the TCP ${who} failed: ${line.message ?? 'no reason given'}`);
       if (peer === this.receiver) {
         this.received = line.bytes ?? this.received;
         this.corrupted = line.corrupted ?? this.corrupted;

@@ -95,7 +95,7 @@ async function switchOver(lab: TcpLab, options: DemoOptions): Promise<DemoResult
   const now = (): number => (performance.now() - start) / 1000;
   let seen = { ...(await lab.readings()), bytes: 0, t: 0 };
   const sampleFor = async (seconds: number): Promise<void> => {
-    for (const end = now() + seconds; now() < end; ) {
+    for (const end = now() + seconds; now() < end;) {
       await new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
       const at = { ...(await lab.readings()), bytes: running.received, t: now() };
       const fast = at.accelerated.rxFast - seen.accelerated.rxFast;
@@ -149,7 +149,9 @@ function stagesOf(stretches: readonly Stretch[], frames: number): Stage[] {
   const names = stretches[0]!.before.cpu.map(({ name }) => name);
   return names.map((name, i) => ({
     name,
-    nsPerFrame: stretches.reduce((ns, s) => ns + s.after.cpu[i]!.nanos - s.before.cpu[i]!.nanos, 0) / Math.max(1, frames),
+    nsPerFrame:
+      stretches.reduce((ns, s) => ns + s.after.cpu[i]!.nanos - s.before.cpu[i]!.nanos, 0) /
+      Math.max(1, frames),
   }));
 }
 

@@ -62,7 +62,8 @@ async function main(order: WorkerOrder): Promise<void> {
   });
   machine.deviceResolver = (page) => hardware.handlerOf(page);
   if (hardware.timed) keepTime(machine.loop, hardware, microseconds);
-  const programs = order.role.kind === 'guest' ? guest(machine, order, device) : driver(machine, hardware, order, device);
+  const programs =
+    order.role.kind === 'guest' ? guest(machine, order, device) : driver(machine, hardware, order, device);
   parentPort!.on('message', (question: Question) => {
     void answer(programs, question);
   });
@@ -140,7 +141,12 @@ function guest(machine: JoinedMachine, order: WorkerOrder, tap: OpenTap | null):
   };
 }
 
-function driver(machine: JoinedMachine, hardware: LabHardware, order: WorkerOrder, tap: OpenTap | null): Programs {
+function driver(
+  machine: JoinedMachine,
+  hardware: LabHardware,
+  order: WorkerOrder,
+  tap: OpenTap | null,
+): Programs {
   if (order.role.kind !== 'driver') throw new Error('a driver domain is expected');
   const { role } = order;
   const nic = hardware.nicOf(role.host)!;
@@ -178,7 +184,9 @@ function driver(machine: JoinedMachine, hardware: LabHardware, order: WorkerOrde
 }
 
 function tapPort(memory: Memory, open: OpenTap | null, out: Transmitter): TapPort | null {
-  return open === null ? null : new TapPort(memory, new TapDevice(open.libc, open.tap, memory.bytes, TAP_FRAGMENTS), out);
+  return open === null
+    ? null
+    : new TapPort(memory, new TapDevice(open.libc, open.tap, memory.bytes, TAP_FRAGMENTS), out);
 }
 
 function tapState(port: TapPort | null): unknown {

@@ -78,7 +78,10 @@ export class DriverDomain {
     this.driver = new NetbackDriver({
       domain,
       limits: VIF_LIMITS,
-      accelerators: { registry: this.registry, port: (name): NicPortHold | undefined => this.ports.get(name) },
+      accelerators: {
+        registry: this.registry,
+        port: (name): NicPortHold | undefined => this.ports.get(name),
+      },
       network: ({ guest, handle }) => {
         const relay = new Relay();
         const port = this.bridge.attach(`vif${guest}.${handle}`, relay);

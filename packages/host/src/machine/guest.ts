@@ -46,7 +46,10 @@ export class Guest {
       },
       (name, reason) => {
         this.loadFailures.set(name, reason);
-        options.domain.log('warn', `plugin ${name} was not loaded, the device stays on the slow path: ${reason}`);
+        options.domain.log(
+          'warn',
+          `plugin ${name} was not loaded, the device stays on the slow path: ${reason}`,
+        );
       },
     );
     this.netfront = new Netfront({

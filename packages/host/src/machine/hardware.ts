@@ -95,7 +95,9 @@ export class LabHardware {
   portsOf(host: string): { name: string; control: ReturnType<Nic['control']> }[] {
     const index = this.plan.nics.findIndex((nic) => nic.host === host);
     const nic = this.nics[index];
-    return nic === undefined ? [] : this.plan.nics[index]!.ports.map((name, port) => ({ name, control: nic.control(port) }));
+    return nic === undefined
+      ? []
+      : this.plan.nics[index]!.ports.map((name, port) => ({ name, control: nic.control(port) }));
   }
 
   /** Who handles writes to a page of registers, for the thread's machine; undefined when it is no device's. */
@@ -118,7 +120,9 @@ export class LabHardware {
 
   /** Whether some wire keeps frames for later, so that somebody must `advance`. */
   get timed(): boolean {
-    return this.plan.wires.some(({ settings }) => (settings.bitsPerSecond ?? 0) > 0 || (settings.delayUs ?? 0) > 0);
+    return this.plan.wires.some(
+      ({ settings }) => (settings.bitsPerSecond ?? 0) > 0 || (settings.delayUs ?? 0) > 0,
+    );
   }
 
   /** Lets due frames arrive. Answers when to call again, in microseconds; Infinity when nothing is under way. */

@@ -172,9 +172,9 @@ export class OneThreadLab {
   /** Closes everything, guests first. */
   async stop(): Promise<void> {
     const all = [...this.hosts.values()];
-    const running = Promise.all(all.flatMap((host) => [...host.guests.values()].map(({ guest }) => guest.stop()))).then(() =>
-      Promise.all(all.map((host) => host.driver.stop())),
-    );
+    const running = Promise.all(
+      all.flatMap((host) => [...host.guests.values()].map(({ guest }) => guest.stop())),
+    ).then(() => Promise.all(all.map((host) => host.driver.stop())));
     let over = false;
     void running.finally(() => (over = true));
     await this.lab.runUntil(() => over, 60_000);
@@ -199,7 +199,8 @@ export class OneThreadLab {
     this.hosts.set(host.name, { name: host.name, machine, driver, guests });
     await this.during(introduceDomain(domain.store, DRIVER_DOMAIN, `driver domain ${host.name}`));
     await this.during(driver.start());
-    for (const [i, plan] of host.guests.entries()) guests.set(plan.name, await this.startGuest(machine, plan, i + 1));
+    for (const [i, plan] of host.guests.entries())
+      guests.set(plan.name, await this.startGuest(machine, plan, i + 1));
   }
 
   private async startGuest(machine: SimMachine, plan: GuestPlan, id: number): Promise<RunningGuest> {

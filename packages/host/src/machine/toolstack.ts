@@ -25,7 +25,11 @@ export interface VifSpec {
   /** `bytes,usec` as netback reads it, or null for no limit. */
   readonly rate: string | null;
   /** Quotas of the accelerator, written only when all are given. */
-  readonly limits: { readonly filters: number; readonly bufferPages: number; readonly multicasts: number } | null;
+  readonly limits: {
+    readonly filters: number;
+    readonly bufferPages: number;
+    readonly multicasts: number;
+  } | null;
 }
 
 /** The frontend's directory. */
@@ -49,7 +53,8 @@ export async function introduceDomain(store: Store, id: DomainId, name: string):
     const own: Permissions = [{ domid: id, access: 'none' }];
     await store.write(`${home}/name`, name, tx);
     await store.write(`${home}/domid`, String(id), tx);
-    for (const path of [home, `${home}/name`, `${home}/domid`]) await store.setPermissions(path, readable, tx);
+    for (const path of [home, `${home}/name`, `${home}/domid`])
+      await store.setPermissions(path, readable, tx);
     for (const path of [`${home}/device`, `${home}/backend`, `${home}/backend/vif`, `${home}/error`]) {
       await store.mkdir(path, tx);
       await store.setPermissions(path, own, tx);
@@ -111,7 +116,12 @@ export async function setAccel(
 }
 
 /** Asks both drivers to let a vif go: the orderly way, as `xl network-detach` does. */
-export async function closeVif(store: Store, backend: DomainId, guest: DomainId, handle: number): Promise<void> {
+export async function closeVif(
+  store: Store,
+  backend: DomainId,
+  guest: DomainId,
+  handle: number,
+): Promise<void> {
   const back = backendPath(backend, guest, handle);
   await store.transaction(async (tx) => {
     await store.write(`${back}/online`, '0', tx);
@@ -120,7 +130,12 @@ export async function closeVif(store: Store, backend: DomainId, guest: DomainId,
 }
 
 /** Removes a vif's directories, once both halves are closed or the deadline for it has passed. */
-export async function removeVif(store: Store, backend: DomainId, guest: DomainId, handle: number): Promise<void> {
+export async function removeVif(
+  store: Store,
+  backend: DomainId,
+  guest: DomainId,
+  handle: number,
+): Promise<void> {
   await store.remove(backendPath(backend, guest, handle));
   await store.remove(frontendPath(guest, handle));
 }

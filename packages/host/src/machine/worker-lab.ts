@@ -85,7 +85,10 @@ export class DomainWorker {
   /** Takes frames that a watch copied; see {@link watch}. */
   onFrames: (batch: FrameBatch) => void = () => undefined;
   private readonly worker: Worker;
-  private readonly pending = new Map<number, { resolve: (v: unknown) => void; reject: (e: Error) => void; timer: NodeJS.Timeout }>();
+  private readonly pending = new Map<
+    number,
+    { resolve: (v: unknown) => void; reject: (e: Error) => void; timer: NodeJS.Timeout }
+  >();
   private nextId = 1;
   private readonly ready: Promise<void>;
   /** Resolves when its thread has ended. */
@@ -143,7 +146,11 @@ export class DomainWorker {
       const id = this.nextId++;
       const timer = setTimeout(() => {
         this.pending.delete(id);
-        reject(new Error(`${this.name} did not answer ${method} within ${ANSWER_MS} ms; the lab may have to be restarted`));
+        reject(
+          new Error(
+            `${this.name} did not answer ${method} within ${ANSWER_MS} ms; the lab may have to be restarted`,
+          ),
+        );
       }, ANSWER_MS);
       this.pending.set(id, { resolve, reject, timer });
       this.ready.then(
@@ -156,7 +163,11 @@ export class DomainWorker {
           this.nudge();
         },
         (error: unknown) => {
-          this.settle({ kind: 'answer', id, error: { message: error instanceof Error ? error.message : String(error) } });
+          this.settle({
+            kind: 'answer',
+            id,
+            error: { message: error instanceof Error ? error.message : String(error) },
+          });
         },
       );
     });
@@ -251,7 +262,10 @@ export class WorkerLab {
   }
 
   /** Makes the lab; resolves when every vif is connected. On failure nothing is left running. */
-  static async start(plan: WorkerLabPlan, progress: (what: string) => void = () => undefined): Promise<WorkerLab> {
+  static async start(
+    plan: WorkerLabPlan,
+    progress: (what: string) => void = () => undefined,
+  ): Promise<WorkerLab> {
     const lab = new WorkerLab(plan);
     try {
       for (const [i, host] of plan.hosts.entries()) {
@@ -282,13 +296,18 @@ export class WorkerLab {
 
   private async startHost(host: WorkerHostPlan, machine: SharedMachine): Promise<void> {
     const store = machine.openStore();
-    const driver = this.startWorker(machine, machine.createDomain(DRIVER_DOMAIN, `driver domain ${host.name}`), host.tap, {
-      kind: 'driver',
-      host: host.name,
-      bridged: host.bridged,
-      ageingMs: host.ageingMs,
-      merging: this.plan.merging,
-    });
+    const driver = this.startWorker(
+      machine,
+      machine.createDomain(DRIVER_DOMAIN, `driver domain ${host.name}`),
+      host.tap,
+      {
+        kind: 'driver',
+        host: host.name,
+        bridged: host.bridged,
+        ageingMs: host.ageingMs,
+        merging: this.plan.merging,
+      },
+    );
     const guests = new Map<string, { id: number; worker: DomainWorker }>();
     this.hosts.set(host.name, { name: host.name, machine, store, driver, guests });
     await introduceDomain(store, DRIVER_DOMAIN, `driver domain ${host.name}`);

@@ -49,4 +49,9 @@ export type WorkerWord =
   | { readonly kind: 'ready'; readonly thread: number }
   | { readonly kind: 'log'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string }
   | { readonly kind: 'frames'; readonly batch: FrameBatch }
-  | { readonly kind: 'answer'; readonly id: number; readonly result?: unknown; readonly error?: { message: string; code?: string } };
+  | {
+      readonly kind: 'answer';
+      readonly id: number;
+      readonly result?: unknown;
+      readonly error?: { message: string; code?: string };
+    };

@@ -73,7 +73,8 @@ export class Bridge {
   attach(name: string, output: FrameSink): BridgePort {
     let number = this.ports.indexOf(undefined);
     if (number < 0) number = this.ports.length;
-    if (number >= MAX_PORTS) throw new RangeError(`a bridge has at most ${MAX_PORTS} ports; ${name} is one more`);
+    if (number >= MAX_PORTS)
+      throw new RangeError(`a bridge has at most ${MAX_PORTS} ports; ${name} is one more`);
     const port = new Port(name, number, output, this);
     this.ports[number] = port;
     return port;
@@ -90,7 +91,10 @@ export class Bridge {
   }
 
   /** Ports with counters, and the addresses learned. */
-  describe(): { ports: ({ name: string } & BridgePortStatistics)[]; addresses: { mac: string; port: string; ageMs: number }[] } {
+  describe(): {
+    ports: ({ name: string } & BridgePortStatistics)[];
+    addresses: { mac: string; port: string; ageMs: number }[];
+  } {
     return {
       ports: this.ports.flatMap((p) => (p === undefined ? [] : [{ name: p.name, ...p.statistics }])),
       addresses: this.table

@@ -87,7 +87,9 @@ export class FilePort implements FrameSink {
     const { packets, faults, brokenOff } = readCapture(replay.file);
     const fault = brokenOff ?? faults[0];
     if (fault !== undefined)
-      complain(`${describeCaptureFault(fault, replay.file)}; the ${packets.length} packets that could be read are used`);
+      complain(
+        `${describeCaptureFault(fault, replay.file)}; the ${packets.length} packets that could be read are used`,
+      );
     const sendable = packets.filter((packet) => isSendable(packet, mtu));
     this.statistics.unsendable = packets.length - sendable.length;
     this.frames = schedule(sendable);

@@ -111,9 +111,17 @@ export class NicPort implements FrameSink, NicPortHold {
     const buffers = this.allocate(bufferBytes / PAGE_BYTES);
     this.register(buffers, bufferBytes);
     const vi = new VirtualInterface(domain.memory, options.registers(registerPage), rings);
-    this.frames = new FrameVi(vi, this.buses, { address: buffers, count: RX_BUFFERS, bytes: RX_BUFFER_BYTES }, this.handler());
+    this.frames = new FrameVi(
+      vi,
+      this.buses,
+      { address: buffers, count: RX_BUFFERS, bytes: RX_BUFFER_BYTES },
+      this.handler(),
+    );
     this.merger = options.merging
-      ? new ReceiveMerger(domain.memory, { deliver: (f) => this.upstream.deliver(f), flush: () => this.upstream.flush() })
+      ? new ReceiveMerger(domain.memory, {
+          deliver: (f) => this.upstream.deliver(f),
+          flush: () => this.upstream.flush(),
+        })
       : null;
     this.frames.replenish();
     control.addFilter(this.viId, { kind: 'unmatchedUnicast' });
@@ -189,7 +197,8 @@ export class NicPort implements FrameSink, NicPortHold {
     this.device.freeVi(this.viId);
     this.frames.abandon();
     this.merger?.flush();
-    for (; this.backlogHead !== this.backlogTail; this.backlogHead++) releaseChain(this.backlog[this.backlogHead % BACKLOG]!);
+    for (; this.backlogHead !== this.backlogTail; this.backlogHead++)
+      releaseChain(this.backlog[this.backlogHead % BACKLOG]!);
     for (const channel of this.channels) channel.close();
     for (const address of this.pages) this.domain.pages.free(address);
     for (const passed of this.markers.values()) passed();

@@ -101,7 +101,9 @@ function stages(runs: readonly Run[]): string {
       );
     return `<tr><th>${run.path}</th><td>${size(run)}</td><td class="bar">${parts.join('')}</td><td class="n">${total.toFixed(0)} ns</td></tr>`;
   });
-  const legend = names.map((name) => `<span><i style="background:${colour(name)}"></i>${escape(name)}</span>`);
+  const legend = names.map(
+    (name) => `<span><i style="background:${colour(name)}"></i>${escape(name)}</span>`,
+  );
   return `<p class="legend">${legend.join('')}</p><table class="stages">${bars.join('')}</table>`;
 }
 
@@ -121,16 +123,31 @@ function table(runs: readonly Run[]): string {
     ];
     return `<tr><th>${run.path}</th><td>${size(run)}</td>${cells.map((cell) => `<td class="n">${cell}</td>`).join('')}</tr>`;
   });
-  const heads = ['path', 'frames of', 'Gb/s', 'M frames/s', 'frames', 'sent fast', 'received fast', 'lost', 'doubled', 'reordered', 'corrupted'];
+  const heads = [
+    'path',
+    'frames of',
+    'Gb/s',
+    'M frames/s',
+    'frames',
+    'sent fast',
+    'received fast',
+    'lost',
+    'doubled',
+    'reordered',
+    'corrupted',
+  ];
   return `<div class="wide"><table><thead><tr>${heads.map((h) => `<th>${h}</th>`).join('')}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
 
 function declines(runs: readonly Run[]): string {
   const total = new Map<string, number>();
   for (const run of runs)
-    for (const [reason, n] of Object.entries(run.accelerated.declines)) total.set(reason, (total.get(reason) ?? 0) + n);
+    for (const [reason, n] of Object.entries(run.accelerated.declines))
+      total.set(reason, (total.get(reason) ?? 0) + n);
   if (total.size === 0) return '<p>Nothing was declined: every frame that was offered went the fast way.</p>';
-  const rows = [...total].sort((a, b) => b[1] - a[1]).map(([r, n]) => `<tr><th>${escape(r)}</th><td class="n">${n.toLocaleString('en')}</td></tr>`);
+  const rows = [...total]
+    .sort((a, b) => b[1] - a[1])
+    .map(([r, n]) => `<tr><th>${escape(r)}</th><td class="n">${n.toLocaleString('en')}</td></tr>`);
   return `<table>${rows.join('')}</table>`;
 }
 
@@ -144,5 +161,9 @@ function size(run: Run): string {
 }
 
 function escape(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+  return text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;');
 }

@@ -64,7 +64,14 @@ export class FrameCheck implements FrameSink {
   /** The outcome, given how many were sent. */
   result(sent: number): Check {
     const { received, duplicated, reordered, corrupted } = this;
-    return { sent, received, lost: Math.max(0, sent - received - corrupted), duplicated, reordered, corrupted };
+    return {
+      sent,
+      received,
+      lost: Math.max(0, sent - received - corrupted),
+      duplicated,
+      reordered,
+      corrupted,
+    };
   }
 
   /** Checks one frame that arrived. */
@@ -73,11 +80,20 @@ export class FrameCheck implements FrameSink {
     const bytes = this.memory.bytes;
     const at = frame.address;
     // Ours are UDP over IPv4 to one of our ports; anything else on the wire is a neighbour's.
-    if (frame.length < SHORTEST_FRAME_BYTES || bytes[at + 12] !== 8 || bytes[at + 13] !== 0 || bytes[at + 23] !== 17) {
+    if (
+      frame.length < SHORTEST_FRAME_BYTES ||
+      bytes[at + 12] !== 8 ||
+      bytes[at + 13] !== 0 ||
+      bytes[at + 23] !== 17
+    ) {
       this.foreign++;
       return;
     }
-    if (!readStamp(this.memory, at, stamp) || stamp.frameBytes !== frame.totalBytes || stamp.flow >= this.next.length) {
+    if (
+      !readStamp(this.memory, at, stamp) ||
+      stamp.frameBytes !== frame.totalBytes ||
+      stamp.flow >= this.next.length
+    ) {
       this.corrupted++;
       return;
     }
@@ -85,7 +101,10 @@ export class FrameCheck implements FrameSink {
     while (last.next !== null) last = last.next;
     const full = --this.untilFull <= 0;
     if (full) this.untilFull = this.fullEvery;
-    if ((last.length >= 4 && !tailMatches(this.memory, last.address + last.length, stamp)) || (full && !this.bodyIsRight(frame))) {
+    if (
+      (last.length >= 4 && !tailMatches(this.memory, last.address + last.length, stamp)) ||
+      (full && !this.bodyIsRight(frame))
+    ) {
       this.corrupted++;
       return;
     }

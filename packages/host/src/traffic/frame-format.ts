@@ -63,7 +63,13 @@ export function bodyByte(i: number): number {
 }
 
 /** Writes the fields of one frame into a copy of its template at `at` (an even address). */
-export function stampFrame(memory: Memory, at: Address, flow: number, sequence: number, frameBytes: number): void {
+export function stampFrame(
+  memory: Memory,
+  at: Address,
+  flow: number,
+  sequence: number,
+  frameBytes: number,
+): void {
   const stamp = mix(sequence, flow, frameBytes);
   store32(memory, at + SEQUENCE, sequence);
   memory.halves[(at + FLOW) >>> 1] = flow;

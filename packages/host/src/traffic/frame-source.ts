@@ -53,7 +53,9 @@ export class FrameSource {
   ) {
     const { endpoints, flows, sizes } = options;
     this.sequences = new Uint32Array(flows);
-    this.templates = Array.from({ length: flows }, (_, flow) => sizes.map((size) => template(endpoints, flow, size)));
+    this.templates = Array.from({ length: flows }, (_, flow) =>
+      sizes.map((size) => template(endpoints, flow, size)),
+    );
     this.task = loop.task((budget) => this.run(budget));
   }
 

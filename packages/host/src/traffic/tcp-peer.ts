@@ -4,7 +4,8 @@
  *     node tcp-peer.js receive PORT
  *     node tcp-peer.js send ADDRESS PORT SECONDS [CONNECTIONS]
  *
- * The sender writes a known pattern, the receiver compares every byte with it. Both print one JSON object a
+ * The sender writes a known pattern, the receiver compares every byte with it. SIGTERM ends the sender early, with
+ * all that it wrote. Both print one JSON object a
  * line: `{"event":"listening"}`, `{"event":"progress",...}` each 100 ms, `{"event":"end",...}` last.
  */
 import { createServer, connect } from 'node:net';
@@ -73,7 +74,10 @@ function receive(port: number): void {
 
 function send(address: string, port: number, seconds: number, connections: number): void {
   const source = pattern();
-  const until = hrtime.bigint() + BigInt(Math.round(seconds * 1e9));
+  let until = hrtime.bigint() + BigInt(Math.round(seconds * 1e9));
+  process.once('SIGTERM', () => {
+    until = 0n;
+  });
   let open = connections;
   let bytes = 0;
   for (let i = 0; i < connections; i++) {

@@ -49,7 +49,8 @@ export class CaptureDesk {
   /** Captures a wire. @returns ends it, once what is under way has been handed on. */
   joinWire(number: number, collector: Collector): () => Promise<void> {
     let wire = this.wires.get(number);
-    if (wire === undefined) this.wires.set(number, (wire = new WireCapture(this.lab, this.description, number)));
+    if (wire === undefined)
+      this.wires.set(number, (wire = new WireCapture(this.lab, this.description, number)));
     return wire.join(collector);
   }
 
@@ -124,7 +125,8 @@ class WireCapture {
     };
     this.wire.drainCapture(visit, DRAIN_FRAMES);
     const lost = this.lostNow();
-    if (lost > this.lostBefore) for (const collector of this.collectors) collector.lost(lost - this.lostBefore);
+    if (lost > this.lostBefore)
+      for (const collector of this.collectors) collector.lost(lost - this.lostBefore);
     this.lostBefore = lost;
   }
 }
@@ -164,7 +166,9 @@ class BridgeCapture {
       all.length === 0
         ? null
         : {
-            into: all.some(({ into }) => into === null) ? null : [...new Set(all.flatMap(({ into }) => into ?? []))],
+            into: all.some(({ into }) => into === null)
+              ? null
+              : [...new Set(all.flatMap(({ into }) => into ?? []))],
             outOf: [...new Set(all.flatMap(({ outOf }) => outOf))],
           };
     const done = this.turn.then(() => this.driver.watch(ports));

@@ -57,7 +57,9 @@ export class CaptureSession implements Collector {
     private readonly request: CaptureRequest,
     private readonly out: StreamOut,
   ) {
-    this.ownMacs = new Set(lab.hosts.flatMap(({ driverDomain }) => (driverDomain === null ? [] : [driverDomain.mac])));
+    this.ownMacs = new Set(
+      lab.hosts.flatMap(({ driverDomain }) => (driverDomain === null ? [] : [driverDomain.mac])),
+    );
     this.writer = CaptureWriter.over(
       (bytes) => {
         out.write(bytes);
@@ -132,7 +134,10 @@ export class CaptureSession implements Collector {
           `expected a NIC port with a wire, saw ${fullName(target)}, which has none; ` +
             `capture ${target.host.name} for its whole bridge, or a guest`,
         );
-      this.interfaceOf(fullName(target), `NIC port, wired to ${wiredTo(this.lab, target.host.name, target.port) ?? 'none'}`);
+      this.interfaceOf(
+        fullName(target),
+        `NIC port, wired to ${wiredTo(this.lab, target.host.name, target.port) ?? 'none'}`,
+      );
       return Promise.resolve(this.desk.joinWire(at, this));
     }
     if (target.kind === 'guest') {
@@ -183,5 +188,7 @@ export class CaptureSession implements Collector {
 }
 
 function macAt(bytes: Uint8Array, at: number): string {
-  return Array.from(bytes.subarray(at, at + MAC_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join(':');
+  return Array.from(bytes.subarray(at, at + MAC_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join(
+    ':',
+  );
 }

@@ -19,7 +19,8 @@ export async function checkPlugins(lab: LabDescription): Promise<void> {
       const { frontend } = await loadPlugin(name, 'backend', folder);
       if (needFrontend) await loadPlugin(frontend, 'frontend', folder);
     }
-    for (const { frontend } of host.guests) if (frontend !== null) await loadPlugin(frontend.name, 'frontend', folder);
+    for (const { frontend } of host.guests)
+      if (frontend !== null) await loadPlugin(frontend.name, 'frontend', folder);
   }
 }
 
@@ -35,7 +36,10 @@ export function checkCaptures(lab: LabDescription): void {
       try {
         if (reader.next() !== null) continue;
         const fault = reader.faults[0];
-        const seen = fault === undefined ? `${port.file}: expected packets; seen none` : describeCaptureFault(fault, port.file);
+        const seen =
+          fault === undefined
+            ? `${port.file}: expected packets; seen none`
+            : describeCaptureFault(fault, port.file);
         throw new LabPlanError(`${lab.file}: ${host.name}.${name}: ${seen}; nothing was started`);
       } finally {
         reader.close();

@@ -15,7 +15,6 @@ export async function describe<T>(worker: DomainWorker | undefined): Promise<Ans
   }
 }
 
-
 /** A guest's worker. */
 export interface GuestDescription {
   readonly plugins: readonly PluginDescription[];

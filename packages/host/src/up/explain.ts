@@ -125,12 +125,17 @@ async function losses(
     found.push(...(vif === undefined ? [] : vifLosses(vif)), ...portLosses(host.name, back.said));
   }
   for (const [port, vi] of new Map(filters.map((filter) => [filter.port, filter.vi])))
-    found.push(...viLosses(`guest's VI on ${port}`, nic.control(host.nic.ports.indexOf(port)).viStatistics(vi)));
+    found.push(
+      ...viLosses(`guest's VI on ${port}`, nic.control(host.nic.ports.indexOf(port)).viStatistics(vi)),
+    );
   running.description.wires.forEach(({ ends }, i) => {
     if (!ends.some((end) => end.host === host.name)) return;
     for (const direction of [0, 1] as const)
       found.push(
-        ...wireLosses(`${ends[direction].host}.${ends[direction].port}`, running.lab.hardware.wires[i]!.statistics(direction)),
+        ...wireLosses(
+          `${ends[direction].host}.${ends[direction].port}`,
+          running.lab.hardware.wires[i]!.statistics(direction),
+        ),
       );
   });
   return found;
@@ -182,7 +187,9 @@ function endpoint(address: ArrayLike<number>, port: number): string {
 }
 
 function ipv6(address: ArrayLike<number>): string {
-  const groups = Array.from({ length: 8 }, (_, i) => ((address[2 * i]! << 8) | address[2 * i + 1]!).toString(16));
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    ((address[2 * i]! << 8) | address[2 * i + 1]!).toString(16),
+  );
   return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
 }
 

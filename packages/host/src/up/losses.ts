@@ -67,9 +67,14 @@ export function guestLosses({ netfront, tap }: GuestDescription): LossReport[] {
 export function vifLosses({ statistics }: VifDescription): LossReport[] {
   const reasons = (direction: string, counts: Counters): LossReport[] =>
     Object.entries(counts).flatMap(([reason, frames]) =>
-      typeof frames === 'number' && frames > 0 ? [{ where: `netback, ${direction}`, what: reason, frames }] : [],
+      typeof frames === 'number' && frames > 0
+        ? [{ where: `netback, ${direction}`, what: reason, frames }]
+        : [],
     );
-  return [...reasons('from the guest', statistics.txErrors), ...reasons('to the guest', statistics.rxDropped)];
+  return [
+    ...reasons('from the guest', statistics.txErrors),
+    ...reasons('to the guest', statistics.rxDropped),
+  ];
 }
 
 /** What the driver domain's NIC ports lost. */

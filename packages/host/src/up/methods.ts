@@ -73,7 +73,8 @@ function entrance({ description, networks }: RunningLab, name: string): Entrance
   const named = findNamed(description, name, ['guest', 'host']);
   const network = networks?.namespaceOf(named.host.name, named.kind === 'guest' ? named.guest.name : null);
   if (network === undefined) {
-    const what = named.kind === 'guest' ? `port: ${named.guest.port.kind}` : 'no interface of its own behind a TAP';
+    const what =
+      named.kind === 'guest' ? `port: ${named.guest.port.kind}` : 'no interface of its own behind a TAP';
     throw new Error(
       `expected a network namespace of ${fullName(named)}, saw ${what}; give it "port: tap" in ${description.file}`,
     );

@@ -40,12 +40,15 @@ export function findNamed<K extends Named['kind']>(
   const expected = kinds.map((kind) => KINDS[kind]).join(' or ');
   if (found.length > 1) {
     const full = found.map((named) => fullName(named)).join(', ');
-    throw new UnknownNameError(`expected one thing named ${name}, saw several in the lab ${lab.name}; say which: ${full}`);
+    throw new UnknownNameError(
+      `expected one thing named ${name}, saw several in the lab ${lab.name}; say which: ${full}`,
+    );
   }
   const names = all.map(([text]) => text);
   const nearest = nearestName(name, names);
   const known = [...new Set(all.map(([, named]) => fullName(named)))];
-  const advice = nearest === null ? `there are: ${known.slice(0, 12).join(', ') || 'none'}` : `did you mean ${nearest}?`;
+  const advice =
+    nearest === null ? `there are: ${known.slice(0, 12).join(', ') || 'none'}` : `did you mean ${nearest}?`;
   throw new UnknownNameError(`expected ${expected} of the lab ${lab.name}, saw ${name}; ${advice}`);
 }
 
@@ -61,7 +64,8 @@ function everything(lab: LabDescription): [string, Named][] {
     host.guests.forEach((guest, i) => {
       const named: Named = { kind: 'guest', host, guest, domid: i + 1 };
       const vif = `vif${i + 1}.0`;
-      for (const text of [guest.name, `${host.name}.${guest.name}`, vif, `${host.name}.${vif}`]) names.push([text, named]);
+      for (const text of [guest.name, `${host.name}.${guest.name}`, vif, `${host.name}.${vif}`])
+        names.push([text, named]);
     });
     for (const port of host.nic.ports) {
       const named: Named = { kind: 'port', host, port };

@@ -33,7 +33,8 @@ export class LabNetworks {
     try {
       for (const host of lab.hosts) {
         if (host.driverDomain?.port === 'tap') networks.add(host.name, host.driverDomain);
-        for (const guest of host.guests) if (guest.port.kind === 'tap') networks.add(keyOf(host.name, guest.name), guest);
+        for (const guest of host.guests)
+          if (guest.port.kind === 'tap') networks.add(keyOf(host.name, guest.name), guest);
       }
       return networks;
     } catch (error) {

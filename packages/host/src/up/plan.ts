@@ -124,7 +124,11 @@ function guestPlan(host: LabHost, guest: LabGuest, tapOf: TapFinder, replay: boo
   };
 }
 
-function wireRequest(lab: LabDescription, wire: LabDescription['wires'][number], number: number): WireRequest {
+function wireRequest(
+  lab: LabDescription,
+  wire: LabDescription['wires'][number],
+  number: number,
+): WireRequest {
   const [a, b] = wire.ends.map(({ host, port }) => {
     const at = lab.hosts.findIndex(({ name }) => name === host);
     return [at, lab.hosts[at]!.nic.ports.indexOf(port)] as const;
@@ -150,7 +154,8 @@ function checkLimits(lab: LabDescription): void {
   for (const { name, nic } of lab.hosts) {
     if (nic.ports.length > MOST_PORTS) refuse(`NIC ports of ${name}`, MOST_PORTS, nic.ports.length);
     if (nic.filters > MOST_FILTERS) refuse(`nic.filters of ${name}`, MOST_FILTERS, nic.filters);
-    if (nic.bufferPages > MOST_BUFFER_PAGES) refuse(`nic.bufferPages of ${name}`, MOST_BUFFER_PAGES, nic.bufferPages);
+    if (nic.bufferPages > MOST_BUFFER_PAGES)
+      refuse(`nic.bufferPages of ${name}`, MOST_BUFFER_PAGES, nic.bufferPages);
   }
   const domains = lab.hosts.reduce((sum, host) => sum + 1 + host.guests.length, 0);
   if (domains > MOST_DOMAINS) refuse('domains (hosts and guests together)', MOST_DOMAINS, domains);

@@ -57,7 +57,12 @@ export interface GuestReport {
   };
   readonly fast: PathTotals;
   readonly slow: PathTotals;
-  readonly errors: { readonly txErrors: number; readonly rxErrors: number; readonly txDropped: number; readonly rxDropped: number };
+  readonly errors: {
+    readonly txErrors: number;
+    readonly rxErrors: number;
+    readonly txDropped: number;
+    readonly rxDropped: number;
+  };
   /** Frames that the present plugin declined, by reason. */
   readonly declines: Readonly<Record<string, number>>;
   /** What both drivers agreed on, or null without a connection. */
@@ -182,7 +187,11 @@ export function hostReport(
     own:
       own === null
         ? null
-        : { mac: own.mac, ip: own.ip === null ? null : `${own.ip.address}/${own.ip.prefixBits}`, behind: own.port },
+        : {
+            mac: own.mac,
+            ip: own.ip === null ? null : `${own.ip.address}/${own.ip.prefixBits}`,
+            behind: own.port,
+          },
     guests,
   };
 }

@@ -96,7 +96,12 @@ export class RunningLab {
       const tapOf = (host: string, guest: string | null) => networks?.tapOf(host, guest) ?? null;
       const plan = planLab(description, { tapOf, replay: options.replay });
       const wake = withTaps ? { wake: kicksBy(await loadLibc()) } : {};
-      running = new RunningLab(description, await WorkerLab.start({ ...plan, ...wake, log }, step), networks, lines);
+      running = new RunningLab(
+        description,
+        await WorkerLab.start({ ...plan, ...wake, log }, step),
+        networks,
+        lines,
+      );
       running.stopServing = await serveControl(description.name, methodsOf(running), streamsOf(running));
       if (options.plugins) await running.loadPlugins(step);
       signal.throwIfAborted();
@@ -161,7 +166,10 @@ export class RunningLab {
       const waiting = hosts
         .filter(({ plugins }) => plugins.length > 0)
         .flatMap(({ guests }) => guests)
-        .filter(({ accelerated, acceleration }) => !accelerated && acceleration.port !== null && !hasFailed(acceleration));
+        .filter(
+          ({ accelerated, acceleration }) =>
+            !accelerated && acceleration.port !== null && !hasFailed(acceleration),
+        );
       if (waiting.length === 0 || performance.now() > end) return;
       step(`waiting for the fast path of ${waiting.map(({ name }) => name).join(', ')}`);
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
@@ -182,7 +190,9 @@ export class RunningLab {
 type Acceleration = LabReport['hosts'][number]['guests'][number]['acceleration'];
 
 function hasFailed({ loadFailure, backend, frontend }: Acceleration): boolean {
-  return loadFailure !== null || /next try|could not/.test(`${backend.reason ?? ''} ${frontend.reason ?? ''}`);
+  return (
+    loadFailure !== null || /next try|could not/.test(`${backend.reason ?? ''} ${frontend.reason ?? ''}`)
+  );
 }
 
 async function within(ms: number, work: Promise<unknown>): Promise<void> {

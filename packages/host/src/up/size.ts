@@ -76,7 +76,10 @@ export function labShape(lab: LabDescription): LabShape {
   const mappings = Math.max(
     defaultShape.mappings,
     ...lab.hosts.map((host) =>
-      host.guests.reduce((sum, guest) => sum + guest.limits.bufferPages + guest.queues * 4 + PLUGIN_PAGES, 64),
+      host.guests.reduce(
+        (sum, guest) => sum + guest.limits.bufferPages + guest.queues * 4 + PLUGIN_PAGES,
+        64,
+      ),
     ),
   );
   const grants = Math.max(

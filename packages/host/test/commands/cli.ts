@@ -57,7 +57,8 @@ export class User {
   /** The same for one that prints JSON; its exit code has to be 0. */
   async json<T>(...args: string[]): Promise<T> {
     const { code, stdout, stderr } = await this.run(...args);
-    if (code !== 0) throw new Error(`netaccel ${args.join(' ')} ended with ${String(code)}: ${stderr}${stdout}`);
+    if (code !== 0)
+      throw new Error(`netaccel ${args.join(' ')} ended with ${String(code)}: ${stderr}${stdout}`);
     return JSON.parse(stdout) as T;
   }
 

@@ -123,7 +123,10 @@ describe('netaccel up, given a bad lab', () => {
       'old.mjs',
       "export default { kind: 'backend', name: 'old', version: '0.1.0', contract: 99, frontend: 'x', capabilities: {}, supports: () => true, probe() {} };",
     );
-    const path = file('contract.yaml', `lab: 1\nhosts: { alpha: { accelerator: ${plugin}, guests: { a: { port: memory } } } }\n`);
+    const path = file(
+      'contract.yaml',
+      `lab: 1\nhosts: { alpha: { accelerator: ${plugin}, guests: { a: { port: memory } } } }\n`,
+    );
     const { code, stderr } = await user.run('up', path);
     expect(stderr).toContain('old was made for contract version 99; this host speaks 1');
     expect(stderr).toContain('npm install');
@@ -132,7 +135,10 @@ describe('netaccel up, given a bad lab', () => {
 
   it('refuses a capture file that is none', async () => {
     file('none.pcap', 'not a capture');
-    const path = file('capture.yaml', 'lab: 1\nhosts: { alpha: { guests: { a: { port: { pcap: none.pcap } } } } }\n');
+    const path = file(
+      'capture.yaml',
+      'lab: 1\nhosts: { alpha: { guests: { a: { port: { pcap: none.pcap } } } } }\n',
+    );
     const { code, stderr } = await user.run('up', path);
     expect(stderr).toContain('expected a pcap or pcapng file');
     expect(stderr).toContain('nothing was started');

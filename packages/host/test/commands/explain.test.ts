@@ -27,11 +27,19 @@ describe('why a vif is slow', () => {
   it.each([
     [
       'the driver domain is silent',
-      explainReport({ accelerated: false }, { host: { name: 'alpha', problem: 'it has ended', plugins: [], ports: [] } }),
+      explainReport(
+        { accelerated: false },
+        { host: { name: 'alpha', problem: 'it has ended', plugins: [], ports: [] } },
+      ),
       /does not answer: it has ended/,
       /start the lab again/,
     ],
-    ['the vif is not connected', explainReport({ accelerated: false, state: 'Closed', problem: 'fenced' }), /vif itself is Closed: fenced/, /log/],
+    [
+      'the vif is not connected',
+      explainReport({ accelerated: false, state: 'Closed', problem: 'fenced' }),
+      /vif itself is Closed: fenced/,
+      /log/,
+    ],
     [
       'it is not allowed',
       explainReport({ accelerated: false, acceleration: { ...acceleration, port: null, backend: idle } }),
@@ -49,13 +57,19 @@ describe('why a vif is slow', () => {
     ],
     [
       'the guest lacks its half',
-      explainReport({ accelerated: false, acceleration: { ...acceleration, loadFailure: 'no plugin x was found' } }),
+      explainReport({
+        accelerated: false,
+        acceleration: { ...acceleration, loadFailure: 'no plugin x was found' },
+      }),
       /could not load nic-frontend: no plugin x was found/,
       /install it/,
     ],
     [
       'no plugin drives the port',
-      explainReport({ accelerated: false, acceleration: { ...acceleration, backend: { ...idle, reason: 'nobody drives it' } } }),
+      explainReport({
+        accelerated: false,
+        acceleration: { ...acceleration, backend: { ...idle, reason: 'nobody drives it' } },
+      }),
       /nobody drives it/,
       /drives eth0/,
     ],
@@ -63,7 +77,10 @@ describe('why a vif is slow', () => {
       'a half failed',
       explainReport({
         accelerated: false,
-        acceleration: { ...acceleration, frontend: { ...acceleration.frontend, state: 'detached', reason: 'newDevice failed: no' } },
+        acceleration: {
+          ...acceleration,
+          frontend: { ...acceleration.frontend, state: 'detached', reason: 'newDevice failed: no' },
+        },
       }),
       /newDevice failed: no/,
       /tried again/,
@@ -86,7 +103,9 @@ describe('netaccel explain', () => {
         },
         {
           filters: [{ port: 'eth0', vi: 2, match: 'tcp 10.77.0.11:5001', hits: 80, idleMs: 1500 }],
-          losses: [{ where: "guest's VI on eth0", what: 'frames dropped for want of receive buffers', frames: 3 }],
+          losses: [
+            { where: "guest's VI on eth0", what: 'frames dropped for want of receive buffers', frames: 3 },
+          ],
           features: [{ key: 'feature-sg', backend: '1', frontend: null }],
         },
       ),
@@ -103,7 +122,9 @@ describe('netaccel explain', () => {
   });
 
   it('says why not, and what to do', () => {
-    const text = explainText(explainReport({ accelerated: false, acceleration: { ...acceleration, port: null, backend: idle } }));
+    const text = explainText(
+      explainReport({ accelerated: false, acceleration: { ...acceleration, port: null, backend: idle } }),
+    );
     expect(text).toContain('accelerated    no');
     expect(text).toContain('what to do     netaccel accel allow alpha.a eth0');
     expect(text).toContain('lost: nothing');

@@ -21,8 +21,22 @@ export function guestReport(changes: Partial<GuestReport> = {}): GuestReport {
     accelerated: true,
     acceleration: {
       port: 'eth0',
-      backend: { plugin: 'nic-backend', version: '1.2.3', contract: 1, state: 'attached', reason: null, detail: null },
-      frontend: { plugin: 'nic-frontend', version: '1.2.4', contract: 1, state: 'live', reason: null, detail: null },
+      backend: {
+        plugin: 'nic-backend',
+        version: '1.2.3',
+        contract: 1,
+        state: 'attached',
+        reason: null,
+        detail: null,
+      },
+      frontend: {
+        plugin: 'nic-frontend',
+        version: '1.2.4',
+        contract: 1,
+        state: 'live',
+        reason: null,
+        detail: null,
+      },
       loadFailure: null,
     },
     fast: NOTHING,
@@ -37,7 +51,11 @@ export function guestReport(changes: Partial<GuestReport> = {}): GuestReport {
 
 /** The lab. */
 export function labReport(
-  changes: { readonly atUs?: number; readonly guest?: Partial<GuestReport>; readonly host?: Partial<HostReport> } = {},
+  changes: {
+    readonly atUs?: number;
+    readonly guest?: Partial<GuestReport>;
+    readonly host?: Partial<HostReport>;
+  } = {},
 ): LabReport {
   return {
     schema: 'netaccel.lab/1',
@@ -52,7 +70,16 @@ export function labReport(
         problem: null,
         plugins: [{ name: 'nic-backend', version: '1.2.3', contract: 1, capabilities: {} }],
         ports: [
-          { name: 'eth0', linkUp: true, bridged: true, wiredTo: 'beta.eth0', txFrames: 0, txBytes: 0, rxFrames: 0, rxBytes: 0 },
+          {
+            name: 'eth0',
+            linkUp: true,
+            bridged: true,
+            wiredTo: 'beta.eth0',
+            txFrames: 0,
+            txBytes: 0,
+            rxFrames: 0,
+            rxBytes: 0,
+          },
         ],
         bridge: null,
         own: { mac: '02:00:00:00:00:a0', ip: '10.77.0.1/24', behind: 'tap' },
@@ -65,7 +92,10 @@ export function labReport(
 }
 
 /** What `explain` gets. */
-export function explainReport(changes: Partial<GuestReport> = {}, rest: Partial<ExplainReport> = {}): ExplainReport {
+export function explainReport(
+  changes: Partial<GuestReport> = {},
+  rest: Partial<ExplainReport> = {},
+): ExplainReport {
   const { plugins } = labReport().hosts[0]!;
   return {
     schema: 'netaccel.explain/1',

@@ -16,7 +16,13 @@ describe('figures for people', () => {
   });
 
   it('writes shares', () => {
-    expect([percent(null), percent(0), percent(0.034), percent(0.5), percent(1)]).toEqual(['-', '0 %', '3.4 %', '50 %', '100 %']);
+    expect([percent(null), percent(0), percent(0.034), percent(0.5), percent(1)]).toEqual([
+      '-',
+      '0 %',
+      '3.4 %',
+      '50 %',
+      '100 %',
+    ]);
   });
 });
 
@@ -42,7 +48,10 @@ describe('rates', () => {
   });
 
   it('are nothing, not less, when a counter fell, and have no share without frames', () => {
-    const before = labReport({ atUs: 0, guest: { fast: { txFrames: 9, txBytes: 9, rxFrames: 9, rxBytes: 9 } } });
+    const before = labReport({
+      atUs: 0,
+      guest: { fast: { txFrames: 9, txBytes: 9, rxFrames: 9, rxBytes: 9 } },
+    });
     const after = labReport({ atUs: 1_000_000 });
     expect(ratesBetween(before, after)['alpha.a']).toMatchObject({ txBitsPerSecond: 0, fastShare: null });
     expect(ratesBetween(after, after)).toEqual({});

@@ -11,9 +11,15 @@ const { acceleration } = guestReport();
 
 describe('a table', () => {
   it('sets figures to the right and words to the left, and ends no line with a space', () => {
-    expect(formatTable(['name', 'rate', 'n'], [['a', '1.5 Gb/s', 7], ['long one', '-', 12]])).toBe(
-      ['name          rate   n', 'a         1.5 Gb/s   7', 'long one         -  12'].join('\n'),
-    );
+    expect(
+      formatTable(
+        ['name', 'rate', 'n'],
+        [
+          ['a', '1.5 Gb/s', 7],
+          ['long one', '-', 12],
+        ],
+      ),
+    ).toBe(['name          rate   n', 'a         1.5 Gb/s   7', 'long one         -  12'].join('\n'));
   });
 
   it('without rows is its heads', () => {
@@ -41,7 +47,10 @@ describe('netaccel ls', () => {
 
   it('shows a host and a vif that are not well', () => {
     const report = labReport({
-      guest: { state: 'Closed', problem: 'the backend is fenced: it lied about the length of a frame, twice' },
+      guest: {
+        state: 'Closed',
+        problem: 'the backend is fenced: it lied about the length of a frame, twice',
+      },
       host: { problem: 'it has ended' },
     });
     expect(hostRows(report)[0]![1]).toBe('does not answer: it has ended');

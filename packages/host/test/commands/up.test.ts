@@ -75,7 +75,17 @@ async function guest(name: string): Promise<GuestReport> {
 async function traffic(seconds: number): Promise<{ receiver: Running; sender: Running }> {
   const receiver = user.start('exec', 'b', '--', process.execPath, PEER, 'receive', '7000');
   await vi.waitFor(() => expect(receiver.output().stdout).toContain('listening'), SOON);
-  const sender = user.start('exec', 'a', '--', process.execPath, PEER, 'send', '10.77.0.12', '7000', String(seconds));
+  const sender = user.start(
+    'exec',
+    'a',
+    '--',
+    process.execPath,
+    PEER,
+    'send',
+    '10.77.0.12',
+    '7000',
+    String(seconds),
+  );
   return { receiver, sender };
 }
 
@@ -121,41 +131,38 @@ describe('a lab of two hosts with TAPs', () => {
     async (context) => {
       needTaps(context);
       const { report } = await up(TWO_HOSTS);
-      expect(report.hosts.flatMap(({ guests }) => guests.map(({ name, accelerated }) => [name, accelerated]))).toEqual([
+      expect(
+        report.hosts.flatMap(({ guests }) => guests.map(({ name, accelerated }) => [name, accelerated])),
+      ).toEqual([
         ['a', true],
         ['b', true],
       ]);
 
-      const { receiver, sender } = await traffic(12);
+      const { receiver, sender } = await traffic(600);
       await vi.waitFor(async () => expect((await guest('b')).fast.rxFrames).toBeGreaterThan(1000), SOON);
       const explained = await user.json<ExplainReport & { whySlow: unknown }>('explain', 'b', '--json');
       expect(explained.whySlow).toBeNull();
-      expect(explained.guest.acceleration.backend).toMatchObject({ plugin: BACKEND, contract: 1, state: 'attached' });
+      expect(explained.guest.acceleration.backend).toMatchObject({
+        plugin: BACKEND,
+        contract: 1,
+        state: 'attached',
+      });
       expect(explained.guest.acceleration.frontend).toMatchObject({ contract: 1, state: 'live' });
-      expect(explained.filters.find(({ match }) => match.startsWith('tcp 10.77.0.12:7000'))?.hits).toBeGreaterThan(1000);
+      expect(
+        explained.filters.find(({ match }) => match.startsWith('tcp 10.77.0.12:7000'))?.hits,
+      ).toBeGreaterThan(1000);
       expect(explained.features).toContainEqual({ key: 'feature-rx-copy', backend: '1', frontend: null });
 
-      // Off the fast path, and back, while bytes flow.
-      await user.json('accel', 'unload', 'beta', BACKEND, '--json');
-      const slow = await guest('b');
-      expect(slow.accelerated).toBe(false);
-      await vi.waitFor(async () => expect((await guest('b')).slow.rxFrames).toBeGreaterThan(slow.slow.rxFrames + 500), SOON);
-      expect((await guest('b')).fast.rxFrames).toBe(slow.fast.rxFrames);
-      const why = await user.json<{ whySlow: { why: string; todo: string } }>('explain', 'b', '--json');
-      expect(why.whySlow.why).toBe('no backend plugin is loaded on beta');
-      await user.json('accel', 'load', 'beta', BACKEND, '--json');
-      const again = await guest('b');
-      expect(again.accelerated).toBe(true);
-      await vi.waitFor(async () => expect((await guest('b')).fast.rxFrames).toBeGreaterThan(again.fast.rxFrames + 500), SOON);
-
-      // The toolstack's key does the same for one vif.
-      await user.json('accel', 'forbid', 'b', '--json');
-      expect((await guest('b')).acceleration.port).toBeNull();
-      await user.json('accel', 'allow', 'b', '--json');
-      expect((await guest('b')).accelerated).toBe(true);
-
       const file = join(user.folder, 'wire.pcapng');
-      const captured = await user.json<{ frames: number }>('capture', 'beta.eth0', '-w', file, '--count', '500', '--json');
+      const captured = await user.json<{ frames: number }>(
+        'capture',
+        'beta.eth0',
+        '-w',
+        file,
+        '--count',
+        '500',
+        '--json',
+      );
       expect(captured.frames).toBe(500);
       const capture = readCapture(file);
       expect(capture.faults).toEqual([]);
@@ -164,27 +171,61 @@ describe('a lab of two hosts with TAPs', () => {
       expect(new Set(capture.packets.map(({ direction }) => direction))).toEqual(new Set([1, 2]));
       expect(capture.packets.flatMap(({ comments }) => comments)).toContain('fast');
 
+      // Off the fast path, and back, while bytes flow.
+      await user.json('accel', 'unload', 'beta', BACKEND, '--json');
+      const slow = await guest('b');
+      expect(slow.accelerated).toBe(false);
+      await vi.waitFor(
+        async () => expect((await guest('b')).slow.rxFrames).toBeGreaterThan(slow.slow.rxFrames + 500),
+        SOON,
+      );
+      expect((await guest('b')).fast.rxFrames).toBe(slow.fast.rxFrames);
+      const why = await user.json<{ whySlow: { why: string; todo: string } }>('explain', 'b', '--json');
+      expect(why.whySlow.why).toBe('no backend plugin is loaded on beta');
+      await user.json('accel', 'load', 'beta', BACKEND, '--json');
+      const again = await guest('b');
+      expect(again.accelerated).toBe(true);
+      await vi.waitFor(
+        async () => expect((await guest('b')).fast.rxFrames).toBeGreaterThan(again.fast.rxFrames + 500),
+        SOON,
+      );
+
+      // The toolstack's key does the same for one vif.
+      await user.json('accel', 'forbid', 'b', '--json');
+      expect((await guest('b')).acceleration.port).toBeNull();
+      await user.json('accel', 'allow', 'b', '--json');
+      expect((await guest('b')).accelerated).toBe(true);
+
+      sender.child.kill('SIGTERM');
       await sender.ended;
       const { code, stdout, stderr } = await receiver.ended;
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      expect(lastWord(stdout)).toMatchObject({ event: 'end', corrupted: 0, bytes: lastWord(sender.output().stdout).bytes });
+      expect(lastWord(stdout)).toMatchObject({
+        event: 'end',
+        corrupted: 0,
+        bytes: lastWord(sender.output().stdout).bytes,
+      });
     },
   );
 
-  it('is taken down by Ctrl-C in the middle of traffic, and nothing is left', { timeout: TIMEOUT_MS }, async (context) => {
-    needTaps(context);
-    const before = namespaces();
-    const { running, report } = await up(TWO_HOSTS);
-    const { receiver, sender } = await traffic(60);
-    await vi.waitFor(async () => expect((await guest('b')).fast.rxFrames).toBeGreaterThan(100), SOON);
-    running.child.kill('SIGINT');
-    expect(await running.ended).toMatchObject({ code: 0, signal: null, stderr: '' });
-    expect((await Promise.all([receiver.ended, sender.ended])).map(({ code }) => code)).not.toContain(0);
-    expect(descendants(report.pid)).toEqual([]);
-    expect(existsSync(`/proc/${report.pid}`)).toBe(false);
-    await vi.waitFor(() => expect([...namespaces()].filter((each) => !before.has(each))).toEqual([]), SOON);
-    expect(readdirSync(join(user.folder, 'c'))).toEqual([]);
-  });
+  it(
+    'is taken down by Ctrl-C in the middle of traffic, and nothing is left',
+    { timeout: TIMEOUT_MS },
+    async (context) => {
+      needTaps(context);
+      const before = namespaces();
+      const { running, report } = await up(TWO_HOSTS);
+      const { receiver, sender } = await traffic(600);
+      await vi.waitFor(async () => expect((await guest('b')).fast.rxFrames).toBeGreaterThan(100), SOON);
+      running.child.kill('SIGINT');
+      expect(await running.ended).toMatchObject({ code: 0, signal: null, stderr: '' });
+      expect((await Promise.all([receiver.ended, sender.ended])).map(({ code }) => code)).not.toContain(0);
+      expect(descendants(report.pid)).toEqual([]);
+      expect(existsSync(`/proc/${report.pid}`)).toBe(false);
+      await vi.waitFor(() => expect([...namespaces()].filter((each) => !before.has(each))).toEqual([]), SOON);
+      expect(readdirSync(join(user.folder, 'c'))).toEqual([]);
+    },
+  );
 
   it('starts again after it was killed', { timeout: TIMEOUT_MS }, async (context) => {
     needTaps(context);
@@ -212,42 +253,54 @@ describe('a lab of two hosts with TAPs', () => {
 });
 
 describe('a lab without TAPs', () => {
-  it('replays a capture file, is watched by ls and top, and captured at its bridge', { timeout: TIMEOUT_MS }, async () => {
-    const file = join(user.folder, 'quiet.yaml');
-    const { writeFileSync } = await import('node:fs');
-    writeFileSync(file, MEMORY_LAB.replace('CAPTURE', CAPTURE));
-    const { running } = await up(file, '--no-plugins');
-    await vi.waitFor(async () => expect((await guest('c')).slow.txFrames).toBeGreaterThan(1000), SOON);
-    expect((await guest('b')).slow.rxFrames).toBeGreaterThan(0);
+  it(
+    'replays a capture file, is watched by ls and top, and captured at its bridge',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const file = join(user.folder, 'quiet.yaml');
+      const { writeFileSync } = await import('node:fs');
+      writeFileSync(file, MEMORY_LAB.replace('CAPTURE', CAPTURE));
+      const { running } = await up(file, '--no-plugins');
+      await vi.waitFor(async () => expect((await guest('c')).slow.txFrames).toBeGreaterThan(1000), SOON);
+      expect((await guest('b')).slow.rxFrames).toBeGreaterThan(0);
 
-    const { rates } = await user.json<{ rates: Record<string, { txFramesPerSecond: number }> }>('ls', '--json');
-    expect(rates['alpha.c']!.txFramesPerSecond).toBeGreaterThan(0);
-    expect(rates['beta.b']!.txFramesPerSecond).toBe(0);
-    const top = await user.run('top', '--json', '--count', '2', '--interval', '0.1');
-    expect(top.stdout.trim().split('\n').map((line) => (JSON.parse(line) as { lab: string }).lab)).toEqual(['quiet', 'quiet']);
+      const { rates } = await user.json<{ rates: Record<string, { txFramesPerSecond: number }> }>(
+        'ls',
+        '--json',
+      );
+      expect(rates['alpha.c']!.txFramesPerSecond).toBeGreaterThan(0);
+      expect(rates['beta.b']!.txFramesPerSecond).toBe(0);
+      const top = await user.run('top', '--json', '--count', '2', '--interval', '0.1');
+      expect(
+        top.stdout
+          .trim()
+          .split('\n')
+          .map((line) => (JSON.parse(line) as { lab: string }).lab),
+      ).toEqual(['quiet', 'quiet']);
 
-    const bridge = join(user.folder, 'bridge.pcapng');
-    await user.json('capture', 'alpha', '-w', bridge, '--count', '50', '--json');
-    const capture = readCapture(bridge);
-    expect(capture.packets).toHaveLength(50);
-    expect(new Set(capture.packets.map((packet) => packet.interface.name))).toEqual(new Set(['alpha.c']));
-    expect(new Set(capture.packets.flatMap(({ comments }) => comments))).toEqual(new Set(['slow']));
+      const bridge = join(user.folder, 'bridge.pcapng');
+      await user.json('capture', 'alpha', '-w', bridge, '--count', '50', '--json');
+      const capture = readCapture(bridge);
+      expect(capture.packets).toHaveLength(50);
+      expect(new Set(capture.packets.map((packet) => packet.interface.name))).toEqual(new Set(['alpha.c']));
+      expect(new Set(capture.packets.flatMap(({ comments }) => comments))).toEqual(new Set(['slow']));
 
-    for (const [args, text] of [
-      [['exec', 'a', '--', 'true'], 'expected a network namespace of alpha.a, saw port: memory'],
-      [['explain', 'nobody'], 'expected a guest of the lab quiet, saw nobody'],
-      [['capture', 'alpha.eth1', '-w', join(user.folder, 'x.pcapng')], 'has none'],
-      [['accel', 'allow', 'a', 'eth7'], 'expected a NIC port'],
-      [['accel', 'unload', 'alpha', 'x'], 'no plugin x is registered'],
-      [['accel', 'load', 'alpha', './nowhere.js'], 'no plugin'],
-    ] as const) {
-      const { code, stderr } = await user.run(...args);
-      expect(stderr).toContain(text);
-      expect(code).toBe(3);
-    }
-    expect(existsSync(join(user.folder, 'x.pcapng'))).toBe(false);
+      for (const [args, text] of [
+        [['exec', 'a', '--', 'true'], 'expected a network namespace of alpha.a, saw port: memory'],
+        [['explain', 'nobody'], 'expected a guest of the lab quiet, saw nobody'],
+        [['capture', 'alpha.eth1', '-w', join(user.folder, 'x.pcapng')], 'has none'],
+        [['accel', 'allow', 'a', 'eth7'], 'expected a NIC port'],
+        [['accel', 'unload', 'alpha', 'x'], 'no plugin x is registered'],
+        [['accel', 'load', 'alpha', './nowhere.js'], 'no plugin'],
+      ] as const) {
+        const { code, stderr } = await user.run(...args);
+        expect(stderr).toContain(text);
+        expect(code).toBe(3);
+      }
+      expect(existsSync(join(user.folder, 'x.pcapng'))).toBe(false);
 
-    running.child.kill('SIGTERM');
-    expect(await running.ended).toMatchObject({ code: 0, stderr: '' });
-  });
+      running.child.kill('SIGTERM');
+      expect(await running.ended).toMatchObject({ code: 0, stderr: '' });
+    },
+  );
 });

@@ -29,7 +29,10 @@ async function serve(...args: Parameters<typeof serveControl>): Promise<() => vo
   return close;
 }
 
-const echo = { echo: (args: unknown) => Promise.resolve(args), fail: () => Promise.reject(Object.assign(new Error('no'), { code: 'NO' })) };
+const echo = {
+  echo: (args: unknown) => Promise.resolve(args),
+  fail: () => Promise.reject(Object.assign(new Error('no'), { code: 'NO' })),
+};
 
 describe('a question', () => {
   it('is answered by the only lab that runs', async () => {
@@ -41,7 +44,9 @@ describe('a question', () => {
   it('must say which, when several run', async () => {
     await serve('one', echo);
     await serve('two', { echo: () => Promise.resolve('two') });
-    await expect(callLab(undefined, 'echo')).rejects.toThrow('several labs run (one, two); say which with --lab NAME');
+    await expect(callLab(undefined, 'echo')).rejects.toThrow(
+      'several labs run (one, two); say which with --lab NAME',
+    );
     expect(await callLab('two', 'echo')).toBe('two');
   });
 
@@ -60,7 +65,9 @@ describe('a question', () => {
   it('that the lab does not know is told what it knows', async () => {
     await serve('one', echo);
     for (const method of ['constructor', 'ehco'])
-      await expect(callLab('one', method)).rejects.toThrow(/^expected one of echo, fail, saw .*another version/);
+      await expect(callLab('one', method)).rejects.toThrow(
+        /^expected one of echo, fail, saw .*another version/,
+      );
   });
 
   it('of a lab that goes away ends', async () => {
@@ -89,15 +96,19 @@ describe('a question', () => {
 
 describe('a stream', () => {
   it('brings bytes, notes and a result, in order', async () => {
-    await serve('one', {}, {
-      count: (args, out) => {
-        for (let i = 0; i < Number(args['n']); i++) {
-          out.write(new Uint8Array(1000).fill(i));
-          out.note({ i });
-        }
-        return Promise.resolve('done');
+    await serve(
+      'one',
+      {},
+      {
+        count: (args, out) => {
+          for (let i = 0; i < Number(args['n']); i++) {
+            out.write(new Uint8Array(1000).fill(i));
+            out.note({ i });
+          }
+          return Promise.resolve('done');
+        },
       },
-    });
+    );
     const bytes: number[] = [];
     const notes: unknown[] = [];
     const stream = await openStream('one', 'count', { n: 300 });
@@ -112,16 +123,20 @@ describe('a stream', () => {
   });
 
   it('ends when the client has enough, with what is under way', async () => {
-    await serve('one', {}, {
-      run: (_, out: StreamOut) =>
-        new Promise((resolve) => {
-          out.note('on');
-          out.stopped.addEventListener('abort', () => {
-            out.write(Buffer.from('last'));
-            resolve('enough');
-          });
-        }),
-    });
+    await serve(
+      'one',
+      {},
+      {
+        run: (_, out: StreamOut) =>
+          new Promise((resolve) => {
+            out.note('on');
+            out.stopped.addEventListener('abort', () => {
+              out.write(Buffer.from('last'));
+              resolve('enough');
+            });
+          }),
+      },
+    );
     const stream = await openStream('one', 'run');
     let last = '';
     const result = await stream.read(
@@ -135,12 +150,16 @@ describe('a stream', () => {
 
   it('tells the lab when its client is gone', async () => {
     let stopped: AbortSignal | undefined;
-    await serve('one', {}, {
-      run: (_, out) => {
-        stopped = out.stopped;
-        return new Promise(() => undefined);
+    await serve(
+      'one',
+      {},
+      {
+        run: (_, out) => {
+          stopped = out.stopped;
+          return new Promise(() => undefined);
+        },
       },
-    });
+    );
     const stream = await openStream('one', 'run');
     await vi.waitFor(() => expect(stopped).toBeDefined());
     stream.destroy();
@@ -150,13 +169,23 @@ describe('a stream', () => {
   it('that is refused says why', async () => {
     await serve('one', {}, { run: () => Promise.reject(new Error('no such thing')) });
     const stream = await openStream('one', 'run');
-    await expect(stream.read(() => undefined, () => undefined)).rejects.toMatchObject({ code: 'REFUSED', message: 'no such thing' });
+    await expect(
+      stream.read(
+        () => undefined,
+        () => undefined,
+      ),
+    ).rejects.toMatchObject({ code: 'REFUSED', message: 'no such thing' });
   });
 
   it('is put together from pieces of any size', () => {
-    const whole = Buffer.concat([encodeChunk(ChunkKind.bytes, Buffer.from('abc')), encodeChunk(ChunkKind.note, Buffer.from('{}'))]);
+    const whole = Buffer.concat([
+      encodeChunk(ChunkKind.bytes, Buffer.from('abc')),
+      encodeChunk(ChunkKind.note, Buffer.from('{}')),
+    ]);
     const decoder = new ChunkDecoder();
-    const seen = [...whole].flatMap((byte) => [...decoder.push(Buffer.of(byte))].map(({ kind, bytes }) => `${kind}:${bytes.toString()}`));
+    const seen = [...whole].flatMap((byte) =>
+      [...decoder.push(Buffer.of(byte))].map(({ kind, bytes }) => `${kind}:${bytes.toString()}`),
+    );
     expect(seen).toEqual(['0:abc', '1:{}']);
     expect(() => [...decoder.push(Buffer.alloc(9, 0xff))]).toThrow(/chunk: at most/);
   });

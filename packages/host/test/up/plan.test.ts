@@ -16,14 +16,28 @@ function guests(count: number, more = ''): string {
 describe('the plan of a lab', () => {
   it('has the hosts, guests and wires of the file, and a TAP where there is one', () => {
     const lab = loadLab(TWO_HOSTS);
-    const plan = planLab(lab, { tapOf: (host, guest) => (guest === null ? null : { name: host, descriptor: 7 }), replay: true });
+    const plan = planLab(lab, {
+      tapOf: (host, guest) => (guest === null ? null : { name: host, descriptor: 7 }),
+      replay: true,
+    });
     expect(plan.hosts.map(({ name, bridged, tap }) => ({ name, bridged, tap }))).toEqual([
       { name: 'alpha', bridged: ['eth0'], tap: null },
       { name: 'beta', bridged: ['eth0'], tap: null },
     ]);
-    expect(plan.hosts[1]!.guests[0]).toMatchObject({ name: 'b', tap: { name: 'beta', descriptor: 7 }, vif: { accel: 'eth0', rate: null } });
+    expect(plan.hosts[1]!.guests[0]).toMatchObject({
+      name: 'b',
+      tap: { name: 'beta', descriptor: 7 },
+      vif: { accel: 'eth0', rate: null },
+    });
     expect(plan.wires).toEqual([
-      { ends: [[0, 0], [1, 0]], mtu: 1500, settings: { bitsPerSecond: 1e10, delayUs: 20 } },
+      {
+        ends: [
+          [0, 0],
+          [1, 0],
+        ],
+        mtu: 1500,
+        settings: { bitsPerSecond: 1e10, delayUs: 20 },
+      },
     ]);
     expect(plan.pluginsFrom).toBe(fileURLToPath(new URL('../../labs', import.meta.url)));
   });
@@ -33,7 +47,10 @@ describe('the plan of a lab', () => {
       fileExists: () => true,
       directory: '/captures',
     });
-    expect(planLab(lab, withoutTaps).hosts[0]!.guests[0]!.replay).toEqual({ file: '/captures/x.pcap', loop: true });
+    expect(planLab(lab, withoutTaps).hosts[0]!.guests[0]!.replay).toEqual({
+      file: '/captures/x.pcap',
+      loop: true,
+    });
     expect(planLab(lab, { ...withoutTaps, replay: false }).hosts[0]!.guests[0]).not.toHaveProperty('replay');
   });
 
@@ -56,7 +73,14 @@ describe('the plan of a lab', () => {
 
   it('grows with the lab', () => {
     const small = labShape(parseLab(guests(1)));
-    const large = labShape(parseLab(guests(40, ', queues: 4, limits: { bufferPages: 4096 }').replace('alpha:\n', 'alpha:\n    nic: { bufferPages: 8192 }\n')));
+    const large = labShape(
+      parseLab(
+        guests(40, ', queues: 4, limits: { bufferPages: 4096 }').replace(
+          'alpha:\n',
+          'alpha:\n    nic: { bufferPages: 8192 }\n',
+        ),
+      ),
+    );
     expect(small.domains).toBe(16);
     expect(large.domains).toBe(41);
     expect(large.pages).toBeGreaterThan(40 * 4096);
@@ -70,8 +94,14 @@ describe('the plan of a lab', () => {
 
   it.each([
     [guests(254), /domains .*expected at most 254, saw 255/],
-    [`lab: 1\nhosts: { a: { nic: { ports: [${Array.from({ length: 9 }, (_, i) => `p${i}`).join()}] } } }`, /NIC ports of a: expected at most 8, saw 9/],
-    ['lab: 1\nhosts: { a: { nic: { filters: 5000 } } }', /nic\.filters of a: expected at most 4094, saw 5000/],
+    [
+      `lab: 1\nhosts: { a: { nic: { ports: [${Array.from({ length: 9 }, (_, i) => `p${i}`).join()}] } } }`,
+      /NIC ports of a: expected at most 8, saw 9/,
+    ],
+    [
+      'lab: 1\nhosts: { a: { nic: { filters: 5000 } } }',
+      /nic\.filters of a: expected at most 4094, saw 5000/,
+    ],
     [guests(200, ', queues: 16, mtu: 9000'), /expected a lab of at most 4 GiB/],
   ])('refuses what cannot be, before anything is started', (text, message) => {
     const plan = () => planLab(parseLab(text), withoutTaps);

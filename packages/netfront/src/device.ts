@@ -1,0 +1,410 @@
+/**
+ * The control side of one vif: follows its backend through the xenbus states, makes and closes connections, and
+ * gives each an accelerator slot.
+ *
+ * One loop (`step`) compares the two halves' states and does what the xenbus table says, one thing after the
+ * other; whatever happens leaves a mark and wakes it. The frame path never waits for anything in here, and
+ * tells it of a breach only by a mark. Owned by Netfront.
+ */
+import type { AcceleratorStatistics } from '@netaccel/core-hooks';
+import { XenbusState, frontendReaction, stateName, switchState, watchState } from '@netaccel/xen';
+import type { XenbusStateValue } from '@netaccel/xen';
+import type { Watch } from '@netaccel/xen/store';
+import { AcceleratorSlot } from './accelerator.js';
+import { ACCELERATOR_DEADLINES } from './attachment.js';
+import type { AttachmentParts } from './attachment.js';
+import { Connection } from './connection.js';
+import type { Counters } from './counters.js';
+import { within } from './deadline.js';
+import { ALL_FEATURES, agree, parseKey } from './features.js';
+import type { Agreement, NetfrontFeatures } from './features.js';
+import { publishError, publishKeys, readDevice } from './handshake.js';
+import type { DeviceKeys } from './handshake.js';
+import { messageOf } from './hooks.js';
+import { ConnectError, connectionOptions } from './netfront-options.js';
+import type { NetfrontOptions, NetfrontState, StartOptions } from './netfront-options.js';
+import type { TransmitPath } from './transmit.js';
+import { Waiters } from './waiters.js';
+import { watchValue } from './watch-value.js';
+
+const CLOSE_TIMEOUT_MS = 5000;
+/** The pause before a device that had to fence its backend connects again; doubled each time, up to the second. */
+const FENCE_PAUSE_MS = 1000;
+const LONGEST_FENCE_PAUSE_MS = 60_000;
+/** How long a backend that closes may take to come back before a frontend without rings answers it. */
+const RETURN_MS = 1000;
+
+/** One vif's control side. */
+export class Device {
+  /** Its directory in the store. */
+  readonly path: string;
+  private readonly features: NetfrontFeatures;
+  /** This half's state. */
+  own: XenbusStateValue = XenbusState.Unknown;
+  /** The backend's. */
+  backend: XenbusStateValue = XenbusState.Unknown;
+  /** Who the device is; null before it began. */
+  keys: DeviceKeys | null = null;
+  /** What both sides agreed on last. */
+  agreement: Agreement | null = null;
+  /** The connection, from the making of its rings to their end. */
+  connection: Connection | null = null;
+  /** Its transmit half, which the stack uses. */
+  transmit: TransmitPath | null = null;
+  /** The accelerator of a connected device. */
+  slot: AcceleratorSlot | null = null;
+  private watches: Watch[] = [];
+  /** Why it is not connected; null when there is nothing to say. */
+  reason: string | null = null;
+  private linkUp = true;
+  private opened = false;
+  /** What the backend did, found by the data path; the loop closes the connection. */
+  private breach: string | null = null;
+  /** Times in a row that the backend had to be fenced. */
+  fences = 0;
+  private fencedAt = -Infinity;
+  private cancelPause: (() => void) | null = null;
+  private closingSince: number | null = null;
+  /** Whether the loop follows the backend: not before start, nor while suspended or stopping. */
+  private following = false;
+  private beginning: Promise<void> = Promise.resolve();
+  private due = false;
+  private running: Promise<void> | null = null;
+  private readonly waiters = new Waiters();
+
+  /**
+   * @param options what the vif is made with.
+   * @param counters its totals.
+   * @param onTotals receives the last totals of a plugin that goes.
+   */
+  constructor(
+    private readonly options: NetfrontOptions,
+    private readonly counters: Counters,
+    private readonly onTotals: (totals: AcceleratorStatistics) => void,
+  ) {
+    this.path = `device/vif/${options.handle}`;
+    this.features = { ...ALL_FEATURES, ...options.features };
+  }
+
+  /** Frames can go: a backend is connected and says that its link is up. */
+  get carrier(): boolean {
+    return this.opened && this.linkUp;
+  }
+
+  /** Where it stands. */
+  get state(): NetfrontState {
+    return {
+      frontend: this.own,
+      backend: this.backend,
+      carrier: this.carrier,
+      accelerator: this.slot?.state ?? 'detached',
+      reason: this.reason ?? this.slot?.reason ?? null,
+    };
+  }
+
+  /** {@inheritDoc Netfront.start} */
+  async start(wait: StartOptions): Promise<void> {
+    if (!this.following) {
+      this.fences = 0;
+      this.beginning = this.follow();
+      await this.beginning;
+    }
+    await this.connected(wait);
+  }
+
+  /** {@inheritDoc Netfront.stop} */
+  async stop(): Promise<void> {
+    await this.leave();
+    const { loop } = this.options.domain;
+    const gone = (): boolean =>
+      this.backend === XenbusState.Closing ||
+      this.backend === XenbusState.Closed ||
+      this.backend === XenbusState.Unknown;
+    try {
+      if (this.own !== XenbusState.Unknown && this.own !== XenbusState.Closed) {
+        await this.write(XenbusState.Closing);
+        if (this.connection !== null)
+          await within(loop, this.options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () => this.waiters.until(gone));
+        this.closeConnection();
+        await this.write(XenbusState.Closed);
+      }
+    } catch (error) {
+      this.log('warn', `closing: ${messageOf(error)}`);
+    }
+    this.closeConnection();
+    await Promise.all(this.watches.splice(0).map((watch) => watch.remove()));
+    this.changed();
+  }
+
+  /** Reads who the device is and begins to follow its backend. */
+  private async follow(): Promise<void> {
+    const { domain, handle } = this.options;
+    this.keys = await readDevice(domain, this.path, handle);
+    this.reason = null;
+    this.following = true;
+    await this.write(XenbusState.Initialising);
+    const { backendPath } = this.keys;
+    const complain = (error: unknown): void =>
+      this.log('warn', `watching ${backendPath}: ${messageOf(error)}`);
+    const seen = (state: XenbusStateValue): void => {
+      this.backend = state;
+      if (state !== XenbusState.Closing) this.closingSince = null;
+      this.changed();
+      this.wake();
+    };
+    const link = (value: string | null): void => {
+      this.linkUp = parseKey(value, 1) !== 0;
+      this.changed();
+    };
+    this.watches.push(await watchState(domain.store, backendPath, seen, complain));
+    this.watches.push(await watchValue(domain.store, `${backendPath}/carrier`, link, complain));
+  }
+
+  /** The loop does not touch the device any more; the plugin is gone. */
+  private async leave(): Promise<void> {
+    await this.beginning.catch(() => undefined);
+    this.following = false;
+    this.breach = null;
+    this.cancelPause?.();
+    this.cancelPause = null;
+    this.waiters.look();
+    while (this.running !== null) await this.running;
+    this.quiet();
+    await this.slot?.stop();
+    this.slot = null;
+  }
+
+  private wake(): void {
+    this.due = true;
+    this.running ??= this.run().finally(() => (this.running = null));
+  }
+
+  private async run(): Promise<void> {
+    // The state may have been seen from inside of the task: what follows happens outside of it.
+    await Promise.resolve();
+    while (this.due && this.following) {
+      this.due = false;
+      try {
+        await this.step();
+      } catch (error) {
+        await this.fail(error);
+      }
+    }
+  }
+
+  private async step(): Promise<void> {
+    if (this.breach !== null) return this.fence(this.breach);
+    switch (frontendReaction(this.own, this.backend)) {
+      case 'none':
+        return;
+      case 'publish':
+        return this.publish();
+      case 'connect':
+        return this.open();
+      case 'close':
+        if (this.own === XenbusState.Initialising && this.mayReturn()) return;
+        await this.disconnect();
+        await this.write(XenbusState.Closing);
+        await this.write(XenbusState.Closed);
+        break;
+      case 'closed':
+        await this.write(XenbusState.Closed);
+        break;
+      case 'reconnect':
+        if (this.cancelPause !== null) return;
+        this.keys = await readDevice(this.options.domain, this.path, this.options.handle);
+        await this.write(XenbusState.Initialising);
+        break;
+      case 'remove':
+        await this.disconnect();
+        return;
+    }
+    this.due = true;
+  }
+
+  /**
+   * A backend that reconnects passes through Closing and Closed on its way to InitWait. A frontend that has
+   * nothing yet and answers that Closing with its own makes the backend close in earnest, and the two chase each
+   * other for ever. So it gives the backend a moment; an unplugged one is answered after that.
+   * @returns whether to wait.
+   */
+  private mayReturn(): boolean {
+    if (this.closingSince === null) {
+      this.closingSince = this.options.domain.loop.now();
+      this.pause(RETURN_MS);
+    }
+    return this.options.domain.loop.now() - this.closingSince < RETURN_MS;
+  }
+
+  /** The loop looks again after `ms`; until then it does not reconnect. */
+  private pause(ms: number): void {
+    this.cancelPause?.();
+    this.cancelPause = this.options.domain.loop.after(ms, () => {
+      this.cancelPause = null;
+      this.wake();
+    });
+  }
+
+  /** The backend waits: rings, channels and keys are made, and shown at once. */
+  private async publish(): Promise<void> {
+    const { domain } = this.options;
+    const keys = this.keys!;
+    this.agreement = await agree(domain.store, keys.backendPath, this.features, keys.trusted);
+    this.closeConnection();
+    this.connection = new Connection({
+      ...connectionOptions(this.options, this.agreement, keys.vif),
+      counters: this.counters,
+      onReady: () => this.options.onReady?.(),
+      onBreach: (reason) => {
+        this.breach = reason;
+        this.wake();
+      },
+    });
+    this.transmit = this.connection.transmit;
+    const queues = this.connection.keys;
+    if (await publishKeys(domain.store, this.path, queues, this.features, this.agreement)) {
+      this.own = XenbusState.Connected;
+      this.connection.raise();
+    } else {
+      this.own = XenbusState.Unknown;
+      this.closeConnection();
+    }
+    this.changed();
+    this.due = true;
+  }
+
+  /** The backend is there. */
+  private async open(): Promise<void> {
+    if (this.opened || this.connection === null) return;
+    this.opened = true;
+    this.reason = null;
+    this.connection.open();
+    const { vif } = this.keys!;
+    this.log('info', `connected to domain ${vif.backend}`);
+    this.changed();
+    this.options.onConnected?.(vif);
+    await this.startAccelerator(this.connection);
+  }
+
+  private async startAccelerator(connection: Connection): Promise<void> {
+    const { domain, registry, deadlines } = this.options;
+    if (registry === undefined) return;
+    const { vif, backendPath } = this.keys!;
+    const parts: AttachmentParts = {
+      domain,
+      backend: vif.backend,
+      connection,
+      counters: this.counters,
+      vif,
+      frontendPath: this.path,
+      backendPath,
+      deadlines: { ...ACCELERATOR_DEADLINES, ...deadlines },
+      onTotals: this.onTotals,
+      log: (level, message) => this.log(level, message),
+    };
+    this.slot = new AcceleratorSlot({ ...parts, registry, onState: () => this.changed() });
+    await this.slot.start();
+  }
+
+  /** No frame goes or comes from here on, but for what a plugin has to finish. */
+  private quiet(): void {
+    this.opened = false;
+    this.transmit?.disconnect();
+    this.changed();
+  }
+
+  private async disconnect(): Promise<void> {
+    this.quiet();
+    await this.slot?.stop();
+    this.slot = null;
+    this.closeConnection();
+  }
+
+  private closeConnection(): void {
+    this.transmit = null;
+    this.connection?.close();
+    this.connection = null;
+    this.opened = false;
+  }
+
+  /** The backend broke a rule that cannot be lived with: the device is closed, and says why. */
+  private async fence(reason: string): Promise<void> {
+    this.breach = null;
+    const now = this.options.domain.loop.now();
+    if (now - this.fencedAt > LONGEST_FENCE_PAUSE_MS) this.fences = 0;
+    this.fencedAt = now;
+    const pauseMs = Math.min(LONGEST_FENCE_PAUSE_MS, FENCE_PAUSE_MS * 2 ** this.fences++);
+    this.log('error', `the backend is fenced: ${reason}`);
+    await this.close(`the backend is fenced: ${reason}`, pauseMs);
+  }
+
+  /** A step failed: the device is closed, and says why. */
+  private async fail(error: unknown): Promise<void> {
+    const reason = messageOf(error);
+    this.log('error', reason);
+    try {
+      await this.close(reason, FENCE_PAUSE_MS);
+    } catch (second) {
+      // Without the store nobody can be told; the rings are gone all the same.
+      this.log('error', `closing after that: ${messageOf(second)}`);
+    }
+  }
+
+  private async close(reason: string, pauseMs: number): Promise<void> {
+    const { domain } = this.options;
+    this.reason = reason;
+    await this.disconnect();
+    this.pause(pauseMs);
+    await publishError(domain.store, this.path, reason, (error) => this.log('warn', messageOf(error)));
+    await this.write(XenbusState.Closing);
+    await this.write(XenbusState.Closed);
+    this.due = true;
+  }
+
+  /** Writes this half's state; a device that is gone from the store is Unknown. */
+  private async write(state: XenbusStateValue): Promise<void> {
+    if (this.own === state) return;
+    const there = await switchState(this.options.domain.store, this.path, state);
+    this.own = there ? state : XenbusState.Unknown;
+    this.changed();
+  }
+
+  private async connected({ timeoutMs = Infinity, signal }: StartOptions): Promise<void> {
+    const { loop } = this.options.domain;
+    const over: { error: ConnectError | null } = { error: null };
+    const end = (code: ConnectError['code'], what: string): void => {
+      over.error ??= new ConnectError(
+        code,
+        `vif ${this.options.handle}: expected a connected backend, saw frontend ${stateName(this.own)}, ` +
+          `backend ${stateName(this.backend)} at ${this.keys?.backendPath ?? '?'}${what}`,
+      );
+      this.waiters.look();
+    };
+    const late = (): void => end('TIMEOUT', ` after ${timeoutMs} ms; is a netback running there?`);
+    const cancel = timeoutMs === Infinity ? () => undefined : loop.after(timeoutMs, late);
+    const abort = (): void => end('ABORTED', ' when the wait was aborted');
+    signal?.addEventListener('abort', abort);
+    if (signal?.aborted === true) abort();
+    try {
+      await this.waiters.until(() => {
+        if (this.opened || over.error !== null) return true;
+        if (!this.following) end('STOPPED', '; it was stopped meanwhile');
+        else if (this.reason !== null && this.own === XenbusState.Closed) end('FAILED', `: ${this.reason}`);
+        return over.error !== null;
+      });
+    } finally {
+      cancel();
+      signal?.removeEventListener('abort', abort);
+    }
+    if (over.error !== null) throw over.error;
+  }
+
+  private changed(): void {
+    this.waiters.look();
+    this.options.onState?.(this.state);
+  }
+
+  private log(level: 'debug' | 'info' | 'warn' | 'error', message: string): void {
+    this.options.domain.log(level, `vif ${this.options.handle}: ${message}`);
+  }
+}
