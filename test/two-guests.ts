@@ -1,8 +1,9 @@
 // Two hosts on a wire, a guest on each, and both halves of the reference plugin, without a machine: the slow path is a
 // model of netfront and netback that keeps their rules and nothing else. Everything moves in small steps that a test
 // chooses, so that every interleaving can be met again by its seed.
-import { Frame, FramePool, PAGE_BYTES, Verdict, releaseChain } from '@netaccel/core-hooks';
+import { FramePool, PAGE_BYTES, Verdict, releaseChain } from '@netaccel/core-hooks';
 import type {
+  Frame,
   BackendAccelerator,
   BackendAcceleratorDefinition,
   BackendServices,

@@ -31,9 +31,9 @@ import { Steering } from './steering.js';
 export const MOST_FILTERS = 64;
 /**
  * Pages of netfront's own transmit memory that the device may know besides the quota, which is for the pages that a
- * guest spends on the fast path alone: 4 MiB.
+ * guest spends on the fast path alone: 8 MiB, for buffers of jumbo frames take 7.
  */
-const MOST_TRANSMIT_PAGES = 4096;
+const MOST_TRANSMIT_PAGES = 2048;
 /** Bytes that the NIC's longest frame has besides the payload: Ethernet header and VLAN tag. */
 const HEADER_BYTES = 18;
 

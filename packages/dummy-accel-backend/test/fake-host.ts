@@ -29,7 +29,7 @@ import type { HandoverMessage, NicControl } from '@netaccel/nic-vi';
 import { Nic, Wire, nicStateBytes, wireStateBytes } from '@netaccel/nic-vi/model';
 import { macOf } from './frames.js';
 
-const NIC = { vis: 8, bufferPages: 2048, filters: 64 };
+const NIC = { vis: 8, bufferPages: 4096, filters: 64 };
 const PAGES = 4096;
 
 export interface HostOptions {

@@ -105,7 +105,7 @@ describe('set-up', () => {
     await host.hello();
     const { vi, maxFilters } = decodeHandover((await host.rings()).payload);
     expect(maxFilters).toBe(plugin.capabilities.receiveFilters);
-    expect(host.control.describeVi(vi)).toMatchObject({ filterQuota: maxFilters, bufferQuota: 8 + 1024 });
+    expect(host.control.describeVi(vi)).toMatchObject({ filterQuota: maxFilters, bufferQuota: 8 + 2048 });
   });
 
   it('serves the doorbell channel on machines where a register write does not reach the device', async () => {
@@ -347,11 +347,11 @@ describe('a guest that lies', () => {
     expect(backend.describe()).toMatchObject({ pages: { receive: 8 } });
   });
 
-  it('cannot have the device know more transmit memory than 4 MiB', async () => {
+  it('cannot have the device know more transmit memory than 8 MiB', async () => {
     const { host } = await attach();
     await host.hello();
     await host.rings();
-    for (let page = 0; page < 1024; page += 16) expect((await host.buffers(16, false)).ok).toBe(true);
+    for (let page = 0; page < 2048; page += 16) expect((await host.buffers(16, false)).ok).toBe(true);
     expect((await host.buffers(1, false)).ok).toBe(false);
     expect((await host.buffers(8, true)).ok).toBe(true); // its receive buffers are counted apart
   });

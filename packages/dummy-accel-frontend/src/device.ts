@@ -49,6 +49,8 @@ export class Device implements FrontendAccelerator, FrameViHandler {
   private wanted = 0;
   /** Frames that the NIC refused: given back by polls, within their budget. */
   private readonly refused: Frame[] = [];
+  private deliveredFrames = 0;
+  private deliveredBytes = 0;
   /** Frames that were for somebody else, and frames that were dropped with the device. */
   private strays = 0;
   private dropped = 0;
@@ -173,9 +175,9 @@ export class Device implements FrontendAccelerator, FrameViHandler {
     into.txFrames += statistics.txFrames;
     into.txBytes += statistics.txBytes;
     into.txErrors += statistics.txErrors;
-    into.rxFrames += statistics.rxFrames - this.strays;
-    into.rxBytes += statistics.rxBytes;
-    into.rxErrors += statistics.rxErrors + this.strays;
+    into.rxFrames += this.deliveredFrames;
+    into.rxBytes += this.deliveredBytes;
+    into.rxErrors += statistics.rxErrors + this.strays + this.dropped;
   }
 
   /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.quiesce} */
@@ -257,6 +259,13 @@ export class Device implements FrontendAccelerator, FrameViHandler {
     else if (type === EventType.reset) this.services.failed('the NIC was reset, and this VI is gone');
     else if (type === EventType.overflow)
       this.services.log('warn', 'the event queue was full; the NIC dropped frames');
+  }
+
+  /** To the stack: a frame, or several joined. */
+  private deliver(frame: Frame): void {
+    this.deliveredFrames++;
+    this.deliveredBytes += frame.totalBytes;
+    this.services.deliver(frame);
   }
 
   /** Room is asked for last: what would be declined is never answered busy. */

@@ -301,6 +301,9 @@ describe('TCP', () => {
     expect([...joined.slice(54)]).toEqual(Array.from({ length: 400 }, (_, i) => Math.floor(i / 100)));
     expect([segmentBytes, checksum]).toEqual([100, Checksum.blank]);
     expect(device.describe()).toMatchObject({ receiveBuffers: { held: 0 }, merging: { merged: 1 } });
+    const into = { txFrames: 0, txBytes: 0, rxFrames: 0, rxBytes: 0, txErrors: 0, rxErrors: 0 };
+    device.statistics(into);
+    expect(into).toMatchObject({ rxFrames: 1, rxBytes: joined.length }); // what was delivered
   });
 });
 

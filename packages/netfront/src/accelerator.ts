@@ -49,6 +49,8 @@ export class AcceleratorSlot implements Candidate<FrontendAcceleratorDefinition>
   named: string | null = null;
   private wanted: FrontendAcceleratorDefinition | null = null;
   private attachment: Attachment | null = null;
+  /** The one whose probe is being waited for. */
+  private probing: Attachment | null = null;
   /** A plugin that broke a rule: not tried again. */
   private barred: FrontendAcceleratorDefinition | null = null;
   private peer: XenbusStateValue = XenbusState.Unknown;
@@ -87,6 +89,7 @@ export class AcceleratorSlot implements Candidate<FrontendAcceleratorDefinition>
   async stop(): Promise<void> {
     this.stopped = true;
     this.name(null);
+    this.probing?.abandon('the device is closing');
     this.pauseOver();
     await Promise.all([this.settled(), this.unwatch()]);
     this.cancelSoon?.();
@@ -102,6 +105,7 @@ export class AcceleratorSlot implements Candidate<FrontendAcceleratorDefinition>
   /** {@inheritDoc Candidate.unavailable} */
   unavailable(definition: FrontendAcceleratorDefinition): Promise<void> {
     if (this.wanted === definition) this.wanted = null;
+    if (this.probing?.definition === definition) this.probing.abandon('it was unloaded');
     this.pauseOver();
     return this.settled();
   }
@@ -155,6 +159,7 @@ export class AcceleratorSlot implements Candidate<FrontendAcceleratorDefinition>
     this.unwant = () => undefined;
     this.named = name;
     this.wanted = null;
+    this.probing?.abandon('the backend does not name it any more');
     if (this.attachment === null) this.reason = null;
     if (name !== null) this.unwant = this.parts.registry.want(name, this);
   }
@@ -241,7 +246,9 @@ export class AcceleratorSlot implements Candidate<FrontendAcceleratorDefinition>
   private async attach(definition: FrontendAcceleratorDefinition): Promise<void> {
     this.enter('probing', null);
     const attachment = new Attachment(this.parts, definition, () => this.soon());
+    this.probing = attachment;
     const reason = await attachment.attach();
+    this.probing = null;
     const plugin = `${definition.name} ${definition.version}`;
     if (reason === null) {
       this.attachment = attachment;

@@ -74,6 +74,7 @@ export class Attachment {
   private services: PluginServices | null = null;
   private mailbox: MailboxEnd | null = null;
   private share: FastShare | null = null;
+  private endProbe: (() => void) | null = null;
   private cancelStall: (() => void) | null = null;
 
   /**
@@ -118,6 +119,7 @@ export class Attachment {
         deadlines.probeMs,
         () => this.definition.newDevice(services),
         (late) => void this.remove(late),
+        (end) => (this.endProbe = end),
       );
     } catch (error) {
       outcome = { how: 'failed', error };
@@ -128,6 +130,7 @@ export class Attachment {
       await this.leave();
       return reason;
     }
+    this.endProbe = null;
     this.plugin = outcome.value;
     this.hooks = new Hooks(this.plugin, this.definition, (fault) => {
       // No frame is offered any more, from this very call on; the rest waits until the call is over.
@@ -139,6 +142,13 @@ export class Attachment {
     connection.transmit.onKept = () => this.watchStall();
     connection.attach(this.hooks);
     return null;
+  }
+
+  /** Nobody wants it any more: {@link attach} does not wait for its probe. What that makes late is removed. */
+  abandon(why: string): void {
+    if (this.endProbe === null) return;
+    this.trouble ??= why;
+    this.endProbe();
   }
 
   /**

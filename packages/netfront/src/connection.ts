@@ -167,6 +167,7 @@ export class Connection {
     return {
       polls: this.polls,
       stops: this.transmit.describeStops(),
+      fast: this.transmit.fast.describe(),
       freeBuffers: this.buffers.free,
       queues: this.keys.map((keys, i) => ({
         ...keys,

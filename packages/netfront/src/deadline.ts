@@ -13,12 +13,14 @@ export type Outcome<T> =
 /**
  * Runs `work` and waits for it at most `ms`. Never rejects.
  * @param onLate what to do with a result that comes after all.
+ * @param giveUp handed a function that ends the wait early, as if it were late.
  */
 export function within<T>(
   clock: Clock,
   ms: number,
   work: () => Promise<T>,
   onLate: (value: T) => void = () => undefined,
+  giveUp: (end: () => void) => void = () => undefined,
 ): Promise<Outcome<T>> {
   return new Promise((resolve) => {
     let over = false;
@@ -28,7 +30,9 @@ export function within<T>(
       cancel();
       resolve(outcome);
     };
-    const cancel = clock.after(ms, () => end({ how: 'late' }));
+    const late = (): void => end({ how: 'late' });
+    const cancel = clock.after(ms, late);
+    giveUp(late);
     const run = async (): Promise<void> => {
       try {
         const value = await work();

@@ -42,6 +42,13 @@ export type Offer = (typeof Offer)[keyof typeof Offer];
 
 /** What a kept frame waits for. */
 const Until = { nothing: 0, ready: 1, slowGone: 2, fastGone: 3 } as const;
+/** The same, for people. */
+const untilNames = [
+  'nothing',
+  'room in the plugin',
+  'slow frames of its flow',
+  'fast frames of its flow',
+] as const;
 type Until = (typeof Until)[keyof typeof Until];
 
 /** The plugin's side of transmit. */
@@ -74,6 +81,12 @@ export class FastTransmit {
     private readonly slow: SlowFlows,
     private readonly counters: Counters,
   ) {}
+
+  /** Where it stands. */
+  describe(): Readonly<Record<string, unknown>> {
+    const { offering, inFlight, kept, until } = this;
+    return { offering, inFlight, keptFrameWaitsFor: kept === null ? null : untilNames[until] };
+  }
 
   /** Hooks are live from here on. Called between two pieces of work of the data path. */
   attach(hooks: Hooks): void {

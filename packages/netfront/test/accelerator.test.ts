@@ -351,6 +351,35 @@ describe('probe that fails', () => {
     await end(all);
   });
 
+  test.each(['unloaded', 'unnamed', 'stopped'] as const)(
+    '%s while it is probed: nobody waits for it',
+    async (how) => {
+      const all = await rig();
+      const { lab, plugin, registry, half } = all;
+      let arrive: (device: PluginDevice) => void = () => undefined;
+      let handed: PluginDevice | null = null;
+      plugin.onNewDevice = (services) => {
+        handed = new PluginDevice(services);
+        return new Promise((resolve) => (arrive = resolve));
+      };
+      registry.register(plugin.definition);
+      await lab.run(half.offer());
+      await lab.settle();
+      expect(lab.front.state.accelerator).toBe('probing');
+      const before = lab.machine.clock.now();
+      if (how === 'unloaded') await lab.run(registry.unregister(PLUGIN));
+      else if (how === 'unnamed') await lab.run(half.withdraw());
+      else await lab.run(lab.front.stop());
+      await lab.settle();
+      expect(lab.machine.clock.now() - before).toBeLessThan(50);
+      expect(lab.front.state.accelerator).toBe('detached');
+      arrive(handed!);
+      await lab.machine.advance(10);
+      expect(handed!.calls).toEqual(['remove']);
+      await end(all);
+    },
+  );
+
   test('throwing at once, and leaving things behind', async () => {
     const all = await rig();
     const { lab, plugin, registry, half } = all;
