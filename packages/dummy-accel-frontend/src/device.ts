@@ -89,7 +89,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
     this.choice.now = services.clock.now();
     this.choice.linkUp = vi.vi.linkUp;
     this.merger = new ReceiveMerger(memory, {
-      deliver: (frame) => services.deliver(frame),
+      deliver: (frame) => this.deliver(frame),
       flush: () => undefined,
     });
     this.fences = new Fences(

@@ -32,6 +32,7 @@ import type { Outcome, WaitOptions } from './deadline.js';
 import { writeDeviceKeys } from './device-keys.js';
 import { message } from './handshake.js';
 import { PluginScope } from './scope.js';
+import { Worker } from './worker.js';
 
 /** What a slot needs of its vif. */
 export interface SlotParts {
@@ -63,6 +64,8 @@ interface Attachment {
 
 /** After this long without trouble earlier failures are forgotten. */
 const GOOD_AFTER_MS = 60_000;
+/** Times that a guest's half may come and go sooner than that; beyond, each further time has to wait as for a failure. */
+const QUICK_ENDS = 8;
 
 /** The plugin of one vif. */
 export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> {
@@ -77,9 +80,9 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
   private current: Attachment | null = null;
   private up = false;
   private closing = false;
+  private quickEnds = 0;
   private keyMayHaveChanged = true;
-  private due = false;
-  private running: Promise<void> | null = null;
+  private readonly worker: Worker;
   private readonly waiting = new Set<() => void>();
   private readonly backoff: Backoff;
   private keyWatch: Watch | null = null;
@@ -87,6 +90,11 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
   private unfollow: () => void = () => undefined;
 
   constructor(private readonly parts: SlotParts) {
+    this.worker = new Worker(
+      parts.domain.loop,
+      () => this.step(),
+      (error) => this.failed(error),
+    );
     this.backoff = new Backoff(parts.domain.loop, () => {
       this.wake();
     });
@@ -126,8 +134,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
       },
     );
     this.up = true;
-    this.wake();
-    await this.running;
+    await this.worker.pass();
   }
 
   /** The vif is about to stop: no plugin comes any more; one that is attached stays until its guest half closes. */
@@ -140,12 +147,13 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
   async sink(): Promise<void> {
     this.up = false;
     this.wake();
-    while (this.running !== null) await this.running;
+    await this.worker.rest();
   }
 
   /** Ends: as {@link sink}, then nothing is watched. */
   async stop(): Promise<void> {
     await this.sink();
+    await this.worker.stop();
     this.unfollow();
     this.backoff.forgive();
     await this.keyWatch?.remove();
@@ -161,7 +169,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
   /** A plugin goes: resolves when this vif does not use it any more. Bounded. */
   async unavailable(definition: BackendAcceleratorDefinition): Promise<void> {
     this.wake();
-    while (this.current?.definition === definition) await this.running;
+    if (this.current?.definition === definition) await this.worker.rest();
   }
 
   /** A NIC port came or went. */
@@ -194,24 +202,16 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
   }
 
   private wake(): void {
-    this.due = true;
     for (const check of [...this.waiting]) check();
-    if (this.running !== null) return;
-    this.running = this.run().finally(() => (this.running = null));
+    this.worker.wake();
   }
 
-  private async run(): Promise<void> {
-    while (this.due) {
-      this.due = false;
-      try {
-        await this.step();
-      } catch (error) {
-        // Without the store nobody can be told; what is attached goes all the same.
-        if (!(error instanceof StoreError && error.code === 'ECLOSED'))
-          this.log('warn', `accelerator: ${message(error)}`);
-        if (this.current !== null && this.whyDetach(this.current) !== null) await this.tearDown(this.current);
-      }
-    }
+  /** Without the store nobody can be told; what is attached goes all the same. */
+  private async failed(error: unknown): Promise<boolean> {
+    if (this.current !== null && this.whyDetach(this.current) !== null) await this.tearDown(this.current);
+    if (error instanceof StoreError && error.code === 'ECLOSED') return false;
+    this.log('warn', `accelerator: ${message(error)}`);
+    return true;
   }
 
   private async step(): Promise<void> {
@@ -266,7 +266,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     if (!there) return;
     this.reason = `${definition.name} waits for ${definition.frontend} in the guest`;
     this.current = { definition, hold, scope: null, plugin: null, attachedAt: 0, failed: null };
-    this.due = true;
+    this.worker.wake();
   }
 
   private async attach(current: Attachment): Promise<void> {
@@ -299,7 +299,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
       () => this.whyDetach(current) !== null,
       (late) => void this.remove(definition, late),
     );
-    this.due = true;
+    this.worker.wake();
     if (outcome.how === 'done') {
       current.plugin = outcome.value;
       current.attachedAt = domain.loop.now();
@@ -336,14 +336,18 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
         );
     }
     const good = current.plugin !== null && domain.loop.now() - current.attachedAt >= GOOD_AFTER_MS;
-    if (good) this.backoff.forgive(definition.name);
+    if (good) {
+      this.backoff.forgive(definition.name);
+      this.quickEnds = 0;
+    } else if (stays && ++this.quickEnds > QUICK_ENDS)
+      current.failed = `the guest's half came and went ${this.quickEnds} times`;
     await this.tearDown(current);
     this.stale = this.half === XenbusState.Connected;
     if (current.failed !== null && this.up && !this.closing) {
       const pause = this.backoff.failed(definition.name);
       this.reason = `${current.failed}; next try in ${pause} ms or when a key changes`;
     }
-    this.due = true;
+    this.worker.wake();
     await this.write(XenbusState.Closed, offer);
   }
 

@@ -5,7 +5,7 @@
  * guest does, and needs nothing from the guest. Made and closed by the handshake of `Netback`; carries frames
  * in between.
  */
-import type { Address, Frame, FrameSink, MappedPages } from '@netaccel/core-hooks';
+import type { Address, Frame, FrameSink, MappedPages, ReceiveFence } from '@netaccel/core-hooks';
 import { BackRing } from '@netaccel/xen';
 import type { Domain, DomainId } from '@netaccel/xen';
 import { RX_RING_SLOTS, TX_RING_SLOTS, rxRequest, txRequest } from '@netaccel/xen/netif';
@@ -47,8 +47,7 @@ export interface ConnectionParts {
 
 /** A connected vif's rings. */
 export class Connection {
-  /** The points in the receive stream that somebody waits for. */
-  readonly fences = new Fences();
+  private readonly fences = new Fences();
   private readonly queues: Queue[] = [];
   private readonly mapped: MappedPages[] = [];
   private readonly scratch: Address[] = [];
@@ -104,6 +103,12 @@ export class Connection {
   flush(): void {
     if (this.fenced) return;
     for (const { receive } of this.queues) receive.flush();
+  }
+
+  /** Resolves at a point in the receive stream: see {@link Fences.wait}. */
+  fence(): Promise<ReceiveFence> {
+    if (this.fenced) this.fences.close();
+    return this.fences.wait();
   }
 
   /** Looks at all rings soon: credit or buffers came back. */

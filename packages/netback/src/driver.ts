@@ -7,10 +7,12 @@
  */
 import type { FrameSink } from '@netaccel/core-hooks';
 import type { DomainId, XenbusStateName } from '@netaccel/xen';
+import { StoreError } from '@netaccel/xen/store';
 import type { Watch } from '@netaccel/xen/store';
 import { message } from './handshake.js';
 import { Netback } from './netback.js';
 import type { NetbackOptions } from './netback.js';
+import { Worker } from './worker.js';
 
 /** Where a vif's frames go, and what happens when it is gone. */
 export interface VifNetwork {
@@ -70,10 +72,18 @@ export class NetbackDriver {
   private watch: Watch | null = null;
   private starting: Promise<void> | null = null;
   private stopping: Promise<void> | null = null;
-  private looking: Promise<void> | null = null;
-  private due = false;
+  private readonly worker: Worker;
 
-  constructor(private readonly options: NetbackDriverOptions) {}
+  constructor(private readonly options: NetbackDriverOptions) {
+    this.worker = new Worker(
+      options.domain.loop,
+      () => this.compare(),
+      (error) => {
+        options.domain.log('warn', `netback: ${ROOT} cannot be read: ${message(error)}`);
+        return !(error instanceof StoreError && error.code === 'ECLOSED');
+      },
+    );
+  }
 
   /** Begins to serve; resolves when the vifs that are there have their features written. */
   start(): Promise<void> {
@@ -109,42 +119,28 @@ export class NetbackDriver {
     this.watch = await this.options.domain.store.watch(
       ROOT,
       () => {
-        this.look();
+        this.worker.wake();
       },
       { depth: DEPTH },
     );
-    this.look();
-    await this.looking;
+    await this.worker.pass();
     await Promise.all([...this.served.values()].map(({ started }) => started));
   }
 
   private async end(): Promise<void> {
     await this.starting?.catch(() => undefined);
     await this.watch?.remove();
-    await this.looking;
+    await this.worker.stop();
     for (const key of [...this.served.keys()]) this.remove(key, false);
     await Promise.all(this.leaving.values());
   }
 
-  private look(): void {
-    this.due = true;
-    if (this.looking !== null || this.stopping !== null) return;
-    this.looking = this.compare().finally(() => (this.looking = null));
-  }
-
   private async compare(): Promise<void> {
-    while (this.due && this.stopping === null) {
-      this.due = false;
-      try {
-        const wanted = await this.wanted();
-        for (const key of [...this.served.keys()]) if (!wanted.has(key)) this.remove(key, true);
-        // One that came back while its predecessor still stops waits for it.
-        for (const [key, name] of wanted)
-          if (!this.served.has(key) && !this.leaving.has(key)) this.add(key, name);
-      } catch (error) {
-        this.options.domain.log('warn', `netback: ${ROOT} cannot be read: ${message(error)}`);
-      }
-    }
+    const wanted = await this.wanted();
+    for (const key of [...this.served.keys()]) if (!wanted.has(key)) this.remove(key, true);
+    // One that came back while its predecessor still stops waits for it.
+    for (const [key, name] of wanted)
+      if (!this.served.has(key) && !this.leaving.has(key)) this.add(key, name);
   }
 
   /** The vifs that the store names: `backend/vif/<domid>/<handle>`, both in decimal, with a frontend. */
@@ -189,7 +185,7 @@ export class NetbackDriver {
     network.detach(vif);
     const left = vif.stop(removed).finally(() => {
       this.leaving.delete(key);
-      if (this.stopping === null) this.look();
+      this.worker.wake();
     });
     this.leaving.set(key, left);
   }

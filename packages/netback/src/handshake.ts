@@ -11,13 +11,11 @@ import type { Domain, XenbusStateValue } from '@netaccel/xen';
 import { StoreError } from '@netaccel/xen/store';
 import type { Watch } from '@netaccel/xen/store';
 import { writeDeviceKeys } from './device-keys.js';
+import { Worker } from './worker.js';
 
 /** Says that the vif is plugged into its network. */
 const HOTPLUG_KEY = 'hotplug-status';
 const HOTPLUG_DONE = 'connected';
-/** After which a step that the store refused is tried again. */
-const RETRY_MS = 1000;
-
 /** What a handshake calls; none of these overlap. */
 export interface HandshakeParts {
   readonly domain: Domain;
@@ -53,16 +51,24 @@ export class Handshake {
   private frontend: XenbusStateValue = XenbusState.Unknown;
   private frontendPath: string | null = null;
   private fault: string | null = null;
-  private due = false;
   private starting: Promise<void> | null = null;
-  private running: Promise<void> | null = null;
-  private cancelRetry: (() => void) | null = null;
   private stopping = false;
   private gone = false;
   private wakeStop: (() => void) | null = null;
   private readonly watches: Watch[] = [];
+  private readonly worker: Worker;
 
-  constructor(private readonly parts: HandshakeParts) {}
+  constructor(private readonly parts: HandshakeParts) {
+    this.worker = new Worker(
+      parts.domain.loop,
+      () => this.step(),
+      (error) => {
+        if (error instanceof StoreError && error.code === 'ECLOSED') return false;
+        parts.domain.log('error', `vif ${parts.path}: ${message(error)}`);
+        return true;
+      },
+    );
+  }
 
   /** Begins: resolves when the features are written, or the reason why not is on record. */
   start(): Promise<void> {
@@ -72,7 +78,7 @@ export class Handshake {
   /** The device is to close, for a reason of ours. Callable from anywhere; acts later. */
   close(reason: string): void {
     this.fault ??= reason;
-    this.wake();
+    this.worker.wake();
   }
 
   /**
@@ -84,10 +90,10 @@ export class Handshake {
     if (this.stopping) return;
     this.stopping = true;
     await this.starting?.catch(() => undefined);
-    await this.running;
-    this.cancelRetry?.();
+    await this.worker.stop();
     const { domain, teardownTimeoutMs } = this.parts;
-    if (!removed && this.own === XenbusState.Connected)
+    const serves = this.own === XenbusState.Connected || this.own === XenbusState.Reconfigured;
+    if (!removed && serves)
       await this.quietly(async () => {
         await this.publish(XenbusState.Closing);
         await this.frontendCloses(teardownTimeoutMs);
@@ -114,7 +120,7 @@ export class Handshake {
 
   private async begin(): Promise<void> {
     const { domain, path, hotplug } = this.parts;
-    this.frontendPath = await this.parts.identify();
+    this.frontendPath = await this.identify();
     await this.parts.prepare();
     this.frontend = await readState(domain.store, this.frontendPath);
     this.watches.push(
@@ -123,7 +129,8 @@ export class Handshake {
         this.frontendPath,
         (state) => {
           this.frontend = state;
-          this.wake();
+          this.wakeStop?.();
+          this.worker.wake();
         },
         (error) => {
           domain.log('error', `vif ${path}: the frontend's state cannot be read: ${message(error)}`);
@@ -131,48 +138,24 @@ export class Handshake {
       ),
     );
     const look = () => {
-      this.wake();
+      this.worker.wake();
     };
     if (hotplug === 'script')
       this.watches.push(await domain.store.watch(`${path}/${HOTPLUG_KEY}`, look, { depth: 0 }));
     // The toolstack's last word on a device that has closed already.
     this.watches.push(await domain.store.watch(`${path}/online`, look, { depth: 0 }));
-    this.wake();
-    await this.running;
+    await this.worker.pass();
   }
 
-  private wake(): void {
-    this.due = true;
-    this.wakeStop?.();
-    if (this.running !== null || this.stopping) return;
-    this.running = this.run().finally(() => (this.running = null));
-  }
-
-  private async run(): Promise<void> {
-    while (this.due && !this.isStopping()) {
-      this.due = false;
-      try {
-        await this.step();
-      } catch (error) {
-        if (error instanceof StoreError && error.code === 'ECLOSED') return;
-        this.parts.domain.log('error', `vif ${this.parts.path}: ${message(error)}`);
-        this.retry();
-      }
+  /** Reads what the toolstack wrote; what is wrong with it is said where the toolstack looks, too. */
+  private async identify(): Promise<string> {
+    try {
+      return await this.parts.identify();
+    } catch (error) {
+      this.reason = message(error);
+      await this.quietly(() => this.writeError(message(error)));
+      throw error;
     }
-  }
-
-  /** The store refused something: the same look again a little later. */
-  private retry(): void {
-    this.cancelRetry?.();
-    this.cancelRetry = this.parts.domain.loop.after(RETRY_MS, () => {
-      this.cancelRetry = null;
-      this.wake();
-    });
-  }
-
-  // A method, so that the compiler does not take the field for unchanged over an await.
-  private isStopping(): boolean {
-    return this.stopping;
   }
 
   /** Does what the two states, and what was marked, ask for. */
@@ -200,7 +183,7 @@ export class Handshake {
         if (this.own !== XenbusState.Closing && this.own !== XenbusState.Closed)
           await this.enter(XenbusState.Closing);
         await this.enter(XenbusState.Closed);
-        await this.parts.identify();
+        await this.identify();
         await this.parts.prepare();
         return this.advertise();
       case 'close':
@@ -225,7 +208,7 @@ export class Handshake {
     this.own = XenbusState.InitWait;
     this.report(XenbusState.InitWait, null);
     // The frontend may have gone on while we wrote.
-    this.due = true;
+    this.worker.wake();
   }
 
   private async connect(): Promise<void> {
@@ -254,8 +237,14 @@ export class Handshake {
     this.reason = reason;
     domain.log('warn', `vif ${path}: closing: ${reason}`);
     await this.parts.disconnect();
-    await this.quietly(() => domain.store.write(`error/${path}/error`, reason));
+    await this.quietly(() => this.writeError(reason));
     await this.enter(XenbusState.Closing);
+  }
+
+  /** As Linux's `xenbus_dev_error`. */
+  private writeError(reason: string): Promise<void> {
+    const { domain, path } = this.parts;
+    return domain.store.write(`error/${path}/error`, reason);
   }
 
   private async closed(): Promise<void> {
@@ -271,7 +260,7 @@ export class Handshake {
     if (this.own === state && this.published === state) return;
     this.own = state;
     // The frontend may have changed meanwhile: look again. Not when the device is gone; whoever removed it stops us.
-    if (await this.publish(state)) this.due = true;
+    if (await this.publish(state)) this.worker.wake();
   }
 
   /** Writes the state; false when the device is gone. */

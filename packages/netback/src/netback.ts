@@ -155,7 +155,7 @@ export class Netback implements FrameSink {
    * @throws FenceClosedError when the vif disconnects first.
    */
   fence(): Promise<ReceiveFence> {
-    return this.connection?.fences.wait() ?? Promise.resolve([]);
+    return this.connection?.fence() ?? Promise.resolve([]);
   }
 
   /** A NIC port came or went: whether the vif is accelerated is looked at again. */

@@ -383,6 +383,22 @@ describe('detach', () => {
     await lab.end();
   });
 
+  test('a guest’s half that comes and goes without end is made to wait', async () => {
+    const plugin = new FakePlugin();
+    const lab = await attached(plugin);
+    for (let round = 0; round < 30; round++) {
+      await lab.half.state(XenbusState.Closed);
+      await lab.half.connect();
+    }
+    expect(plugin.made).toBe(9);
+    expect(lab.slot()).toMatchObject({ reason: expect.stringContaining('came and went 9 times') as string });
+    await lab.half.state(XenbusState.Initialising);
+    await lab.vif.machine.advance(1100);
+    await lab.half.connect();
+    expect(plugin.made).toBe(10);
+    await lab.end();
+  });
+
   test('a guest that does not answer delays it by the limit and no more; it is not attached to the old half again', async () => {
     const plugin = new FakePlugin();
     const lab = await attached(plugin);

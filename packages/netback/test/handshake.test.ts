@@ -376,6 +376,9 @@ describe('the frontend’s keys', () => {
       const lab = await VifLab.make();
       await lab.run(lab.back.store.remove(`${lab.backPath}/${key}`));
       await expect(lab.run(lab.netback.start())).rejects.toMatchObject({ code: 'VIF_KEYS' });
+      expect(await lab.run(lab.back.store.read('error/backend/vif/1/0/error'))).toContain(
+        `/${key}: expected`,
+      );
       expect(await lab.end()).toEqual(CLEAN_END);
     }
   });

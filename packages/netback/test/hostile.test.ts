@@ -93,7 +93,10 @@ test('a frontend that keeps the rules gets every byte through, however it cuts a
   await fc.assert(
     fc.asyncProperty(fc.nat(0xffff_ffff), async (seed) => {
       const random = new Random(seed);
-      const lab = await VifLab.connected({ ...small, pages: 1536, grantPages: 2, seed: seed & 0xffff });
+      const lab = await VifLab.connected(
+        { ...small, pages: 1536, grantPages: 2, seed: seed & 0xffff },
+        { pages: 256 },
+      );
       const { queue } = lab.frontend;
       const address = lab.back.pages.allocate(18);
       const pool = new FramePool(6, address, 3 * 4096);

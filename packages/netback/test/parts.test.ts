@@ -9,6 +9,7 @@ import { Headers } from '../src/headers.js';
 import { parseMac } from '../src/identity.js';
 import { parseNumber } from '../src/keys.js';
 import { checkLimits, defaultLimits } from '../src/limits.js';
+import { Worker } from '../src/worker.js';
 import { build, locate } from './frames.js';
 import { pattern } from './lab.js';
 
@@ -56,6 +57,86 @@ describe('the backlog', () => {
     backlog.close();
     back.pages.free(address);
     expect(back.ledger().pages).toBe(0);
+  });
+});
+
+describe('a worker', () => {
+  const make = (step: () => Promise<void>, failed: (error: unknown) => boolean = () => false) => {
+    const machine = new SimMachine({ pages: 64, domains: 2 });
+    const domain = machine.createDomain(0);
+    return { machine, domain, worker: new Worker(domain.loop, step, failed) };
+  };
+  const microtasks = async (n: number) => {
+    for (let i = 0; i < n; i++) await Promise.resolve();
+  };
+
+  test('never overlaps itself, and makes one more pass for any number of wakes during one', async () => {
+    let passes = 0;
+    let inside = 0;
+    const { worker } = make(async () => {
+      passes++;
+      expect(++inside).toBe(1);
+      await microtasks(5);
+      inside--;
+    });
+    for (let i = 0; i < 1000; i++) worker.wake();
+    await microtasks(2);
+    for (let i = 0; i < 1000; i++) worker.wake();
+    await worker.rest();
+    expect(passes).toBe(2);
+  });
+
+  test('loses no wake, at whatever moment it comes', async () => {
+    for (let delay = 0; delay < 20; delay++) {
+      let seen = 0;
+      let truth = 1;
+      const { worker } = make(async () => {
+        const now = truth;
+        await microtasks(3);
+        seen = now;
+      });
+      worker.wake();
+      await microtasks(delay);
+      truth = 2;
+      worker.wake();
+      await worker.rest();
+      expect({ delay, seen }).toEqual({ delay, seen: 2 });
+    }
+  });
+
+  test('tries a failed pass again after a second, unless told not to', async () => {
+    let passes = 0;
+    let again = true;
+    const { machine, domain, worker } = make(
+      () => {
+        passes++;
+        return Promise.reject(new Error('no'));
+      },
+      () => again,
+    );
+    worker.wake();
+    await machine.advance(3_500);
+    expect(passes).toBe(4);
+    again = false;
+    await machine.advance(10_000);
+    expect(passes).toBe(5);
+    expect(domain.ledger().timers).toBe(0);
+  });
+
+  test('stops after the pass at hand, and releases who waits for one', async () => {
+    let passes = 0;
+    const { domain, worker } = make(async () => {
+      passes++;
+      await microtasks(3);
+    });
+    const first = worker.pass();
+    const second = worker.pass();
+    await worker.stop();
+    await Promise.all([first, second, worker.pass()]);
+    worker.wake();
+    await worker.rest();
+    expect(passes).toBe(1);
+    expect(domain.ledger().timers).toBe(0);
   });
 });
 

@@ -255,7 +255,8 @@ export class AcceleratorSlot implements Candidate<FrontendAcceleratorDefinition>
       this.attachedAt = this.parts.domain.loop.now();
       this.parts.log('info', `${plugin} is attached`);
       this.enter('live', null);
-    } else this.pause(`${plugin} could not be attached: ${reason}`);
+    } else if (this.wanted !== definition) this.enter('detached', `${plugin} was not attached: ${reason}`);
+    else this.pause(`${plugin} could not be attached: ${reason}`);
   }
 
   private async detach(attachment: Attachment, why: string): Promise<void> {

@@ -369,34 +369,22 @@ export class Device {
     this.changed();
   }
 
-  private async connected({ timeoutMs = Infinity, signal }: StartOptions): Promise<void> {
-    const { loop } = this.options.domain;
-    const over: { error: ConnectError | null } = { error: null };
-    const end = (code: ConnectError['code'], what: string): void => {
-      over.error ??= new ConnectError(
-        code,
-        `vif ${this.options.handle}: expected a connected backend, saw frontend ${stateName(this.own)}, ` +
-          `backend ${stateName(this.backend)} at ${this.keys?.backendPath ?? '?'}${what}`,
+  private async connected(wait: StartOptions): Promise<void> {
+    const failed = (): boolean => this.reason !== null && this.own === XenbusState.Closed;
+    const over = (): boolean => this.opened || !this.following || failed();
+    const how = await this.waiters.untilOr(over, this.options.domain.loop, wait);
+    if (this.opened) return;
+    const seen =
+      `vif ${this.options.handle}: expected a connected backend, saw frontend ${stateName(this.own)}, ` +
+      `backend ${stateName(this.backend)} at ${this.keys?.backendPath ?? '?'}`;
+    if (how === 'late')
+      throw new ConnectError(
+        'TIMEOUT',
+        `${seen} after ${wait.timeoutMs ?? 0} ms; is a netback running there?`,
       );
-      this.waiters.look();
-    };
-    const late = (): void => end('TIMEOUT', ` after ${timeoutMs} ms; is a netback running there?`);
-    const cancel = timeoutMs === Infinity ? () => undefined : loop.after(timeoutMs, late);
-    const abort = (): void => end('ABORTED', ' when the wait was aborted');
-    signal?.addEventListener('abort', abort);
-    if (signal?.aborted === true) abort();
-    try {
-      await this.waiters.until(() => {
-        if (this.opened || over.error !== null) return true;
-        if (!this.following) end('STOPPED', '; it was stopped meanwhile');
-        else if (this.reason !== null && this.own === XenbusState.Closed) end('FAILED', `: ${this.reason}`);
-        return over.error !== null;
-      });
-    } finally {
-      cancel();
-      signal?.removeEventListener('abort', abort);
-    }
-    if (over.error !== null) throw over.error;
+    if (how === 'aborted') throw new ConnectError('ABORTED', `${seen} when the wait was aborted`);
+    if (failed()) throw new ConnectError('FAILED', `${seen}: ${this.reason ?? ''}`);
+    throw new ConnectError('STOPPED', `${seen}; it was stopped meanwhile`);
   }
 
   private changed(): void {

@@ -22,3 +22,4 @@ export { SLOT_STATES } from './accelerator.js';
 export type { SlotState } from './accelerator.js';
 export { Counters } from './counters.js';
 export type { NetfrontStatistics } from './statistics.js';
+export type { WaitLimits } from './waiters.js';

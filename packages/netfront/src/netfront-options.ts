@@ -16,6 +16,7 @@ import type { Agreement, NetfrontFeatures } from './features.js';
 import { QUEUE_UNITS } from './receive.js';
 import type { FillOptions } from './receive-fill.js';
 import type { TransmitBufferOptions } from './transmit-buffers.js';
+import type { WaitLimits } from './waiters.js';
 
 /** What a netfront is made with. */
 export interface NetfrontOptions {
@@ -83,12 +84,7 @@ export class ConnectError extends Error {
 }
 
 /** How long to wait. */
-export interface StartOptions {
-  /** Milliseconds; for ever when left out. */
-  readonly timeoutMs?: number;
-  /** Ends the wait, not the device. */
-  readonly signal?: AbortSignal;
-}
+export type StartOptions = WaitLimits;
 
 const RECEIVE_PAGES = 320;
 const SMALL_BUFFERS = 512;

@@ -50,8 +50,14 @@ export interface HardwareOptions {
   readonly concurrent: boolean;
 }
 
-/** Captured frames that wait for the reader, each direction. */
-const CAPTURE_SLOTS = 1024;
+/** Bytes of captured frames that wait for the reader, each direction: some ten milliseconds of a fast wire. */
+const CAPTURE_BYTES = 8 * 1024 * 1024;
+const FRAME_OVERHEAD_BYTES = 64;
+
+/** A wire that is captured has this size; `mtu` is its payload. */
+export function wireConfig(mtu: number): WireConfig {
+  return { mtu, captureSlots: 2 ** Math.floor(Math.log2(CAPTURE_BYTES / (mtu + FRAME_OVERHEAD_BYTES))) };
+}
 
 /** A NIC before it has a place. */
 export type NicRequest = Omit<NicPlace, 'address'>;
@@ -150,7 +156,7 @@ export function createHardware(
   const plan: HardwarePlan = {
     nics: nics.map((nic) => ({ ...nic, address: pages(nicStateBytes(nic.config)) })),
     wires: wires.map(({ mtu, ...wire }) => {
-      const config = { mtu, captureSlots: CAPTURE_SLOTS };
+      const config = wireConfig(mtu);
       return { ...wire, config, address: pages(wireStateBytes(config)) };
     }),
   };

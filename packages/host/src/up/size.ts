@@ -8,6 +8,7 @@ import type { NicConfig } from '@netaccel/nic-vi/model';
 import { defaultShape } from '@netaccel/xen/sim';
 import type { LabShape } from '@netaccel/xen/sim';
 import type { LabDescription, LabGuest, LabHost } from '../lab/index.js';
+import { wireConfig } from '../machine/hardware.js';
 
 /** Pages that a NIC port's driver takes: receive buffers, rings, registers. */
 const PORT_PAGES = 1100;
@@ -89,7 +90,7 @@ export function labShape(lab: LabDescription): LabShape {
   const grantPages = Math.min(1024, Math.ceil(grants / GRANTS_PER_PAGE));
   const tables = domains * (TABLE_PAGES + grantPages * 3 + Math.ceil((mappings * 8) / PAGE_BYTES));
   const wires = lab.wires.reduce(
-    (sum, { mtu }) => sum + Math.ceil(wireStateBytes({ mtu, captureSlots: 1024 }) / PAGE_BYTES),
+    (sum, { mtu }) => sum + Math.ceil(wireStateBytes(wireConfig(mtu)) / PAGE_BYTES),
     0,
   );
   const used = tables + wires + lab.hosts.reduce((sum, host) => sum + hostPages(lab, host), 0);
