@@ -40,12 +40,18 @@ export const ALL_FEATURES: NetfrontFeatures = {
   trusted: true,
 };
 
+/** What the backend may send. */
+export interface AgreedReceive extends ReceiveFeatures {
+  /** Packets in several pieces. */
+  readonly scatterGather: boolean;
+}
+
 /** What both sides do. */
 export interface Agreement {
   /** What the backend takes. */
   readonly transmit: TransmitFeatures;
   /** What the backend may send. */
-  readonly receive: ReceiveFeatures & { readonly scatterGather: boolean };
+  readonly receive: AgreedReceive;
   /** Queues. */
   readonly queues: number;
   /** The backend knows of several queues, so their number is written even if it is one. */

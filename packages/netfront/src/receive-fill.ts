@@ -20,7 +20,7 @@ export interface FillOptions {
 }
 
 /** The defaults. */
-export const FILL_DEFAULTS = { least: 8, start: 64, most: RX_RING_SLOTS } as const;
+export const FILL_DEFAULTS: Required<FillOptions> = { least: 8, start: 64, most: RX_RING_SLOTS };
 
 /** One ring's fill target. */
 export class FillTarget {
