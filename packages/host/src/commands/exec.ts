@@ -79,7 +79,7 @@ function ended(child: ChildProcess): Promise<number> {
     child.once('error', (error) => {
       reject(
         new TapError(
-          'NO_SETPRIV',
+          'NO_NSENTER',
           `Expected util-linux's "nsenter" in PATH; starting it failed: ${error.message}. Install util-linux.`,
         ),
       );

@@ -6,6 +6,7 @@ import { keepControlDirectory } from '../control/directory.js';
 import { loadLab } from '../lab/index.js';
 import type { LabDescription } from '../lab/index.js';
 import { enterUserNamespace, loadLibc, probeTap, TapError } from '../tap/index.js';
+import type { MissingForTap, TapErrorCode } from '../tap/index.js';
 import { checkCaptures, checkPlugins } from '../up/check.js';
 import { needsTaps } from '../up/networks.js';
 import { labWarnings, planLab } from '../up/plan.js';
@@ -23,6 +24,15 @@ interface Flags {
   readonly plugins: boolean;
   readonly verbose?: boolean;
 }
+
+/** What a machine lacks, as an error's code. */
+const LACKS: Readonly<Record<MissingForTap, TapErrorCode>> = {
+  linux: 'UNSUPPORTED_PLATFORM',
+  koffi: 'NO_KOFFI',
+  'user-namespaces': 'NO_USER_NAMESPACE',
+  'tun-device': 'NO_TUN_DEVICE',
+  setpriv: 'NO_SETPRIV',
+};
 
 /** Names that a lab file may give. */
 const LAB_NAME = /^[A-Za-z][A-Za-z0-9_-]{0,30}$/;
@@ -95,8 +105,8 @@ async function prepared(file: string, flags: Flags): Promise<LabDescription> {
   const probe = await probeTap();
   if (!probe.available)
     throw new TapError(
-      probe.missing === 'koffi' ? 'NO_KOFFI' : 'NO_USER_NAMESPACE',
-      `${probe.detail} ${probe.remedy} Or make every port in ${file} "memory".`,
+      LACKS[probe.missing],
+      `${probe.detail} ${probe.remedy} Without TAPs only labs whose every port is "memory" or a capture file run here.`,
     );
   enterUserNamespace(await loadLibc()); // may start this program anew, from its first line
   return lab;

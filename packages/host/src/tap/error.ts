@@ -17,6 +17,8 @@ export type TapErrorCode =
   | 'NO_TUN_DEVICE'
   /** The `setpriv` program of util-linux is missing. */
   | 'NO_SETPRIV'
+  /** The `nsenter` program of util-linux is missing. */
+  | 'NO_NSENTER'
   /** A system call failed; `errno` has its name. */
   | 'SYSTEM_CALL'
   /** The thread could not return to its own network namespace: end the process. */

@@ -31,9 +31,18 @@ export class User {
 
   /** Starts a command. */
   start(...args: string[]): Running {
+    return this.startWith({}, args);
+  }
+
+  /** Runs a command to its end in an environment that differs from this one. */
+  runWith(environment: Record<string, string>, ...args: string[]): Promise<Ended> {
+    return this.startWith(environment, args).ended;
+  }
+
+  private startWith(environment: Record<string, string>, args: readonly string[]): Running {
     const child = spawn(process.execPath, [CLI, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NETACCEL_CONTROL_DIR: join(this.folder, 'c'), NO_COLOR: '1' },
+      env: { ...process.env, NETACCEL_CONTROL_DIR: join(this.folder, 'c'), NO_COLOR: '1', ...environment },
       cwd: this.folder,
     });
     let stdout = '';

@@ -87,13 +87,13 @@ describe('netaccel without a lab', () => {
   });
 });
 
-describe('netaccel up, given a bad lab', () => {
-  const file = (name: string, text: string): string => {
-    const path = join(user.folder, name);
-    writeFileSync(path, text);
-    return path;
-  };
+function file(name: string, text: string): string {
+  const path = join(user.folder, name);
+  writeFileSync(path, text);
+  return path;
+}
 
+describe('netaccel up, given a bad lab', () => {
   it('tells all problems at once, each with its place, and starts nothing', async () => {
     const path = file(
       'bad.yaml',
@@ -143,6 +143,17 @@ describe('netaccel up, given a bad lab', () => {
     expect(stderr).toContain('expected a pcap or pcapng file');
     expect(stderr).toContain('nothing was started');
     expect(code).toBe(3);
+  });
+});
+
+describe('netaccel up, where TAPs cannot be', () => {
+  it('says what is missing and what to do, and ends with 4', async () => {
+    // A program path without unshare, setpriv and the rest; root needs setpriv, others unshare.
+    const path = file('tap.yaml', 'lab: 1\nhosts: { alpha: { guests: { a: { port: tap } } } }\n');
+    const { code, stdout, stderr } = await user.runWith({ PATH: user.folder }, 'up', path);
+    expect(stderr).toMatch(/^netaccel: .*(setpriv|unshare|tun|koffi|Linux)/);
+    expect(stderr).toContain('only labs whose every port is "memory" or a capture file run here');
+    expect({ code, stdout }).toEqual({ code: 4, stdout: '' });
   });
 });
 
