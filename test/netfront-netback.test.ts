@@ -9,6 +9,7 @@ import { Netfront } from '@netaccel/netfront';
 import type { NetfrontOptions } from '@netaccel/netfront';
 import { SimMachine } from '@netaccel/xen/sim';
 import type { SimDomain } from '@netaccel/xen/sim';
+import type { SimDomain } from '@netaccel/xen/sim';
 import { describe, expect, test } from 'vitest';
 
 const NOTHING_HELD = { pages: 0, grants: 0, mappings: 0, ports: 0, watches: 0, timers: 0, tasks: 0 };
@@ -67,7 +68,7 @@ async function pair(seed: number, options: Partial<NetfrontOptions> = {}) {
     await machine.runUntil(() => over);
     return work;
   };
-  const sides = [];
+  const sides: { guest: SimDomain; back: Netback; stack: Stack; front: Netfront }[] = [];
   const wire: { a: Netback; b: Netback }[] = [];
   for (const id of [1, 2]) {
     const guest = machine.createDomain(id);
