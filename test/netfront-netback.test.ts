@@ -9,7 +9,6 @@ import { Netfront } from '@netaccel/netfront';
 import type { NetfrontOptions } from '@netaccel/netfront';
 import { SimMachine } from '@netaccel/xen/sim';
 import type { SimDomain } from '@netaccel/xen/sim';
-import type { SimDomain } from '@netaccel/xen/sim';
 import { describe, expect, test } from 'vitest';
 
 const NOTHING_HELD = { pages: 0, grants: 0, mappings: 0, ports: 0, watches: 0, timers: 0, tasks: 0 };
