@@ -160,13 +160,13 @@ describe('a lab of two hosts with TAPs', () => {
         '-w',
         file,
         '--count',
-        '500',
+        '5000',
         '--json',
       );
-      expect(captured.frames).toBe(500);
+      expect(captured.frames).toBe(5000);
       const capture = readCapture(file);
       expect(capture.faults).toEqual([]);
-      expect(capture.packets).toHaveLength(500);
+      expect(capture.packets).toHaveLength(5000);
       expect(new Set(capture.interfaces.map(({ name }) => name))).toEqual(new Set(['beta.eth0']));
       expect(new Set(capture.packets.map(({ direction }) => direction))).toEqual(new Set([1, 2]));
       expect(capture.packets.flatMap(({ comments }) => comments)).toContain('fast');
