@@ -9,8 +9,6 @@ const packages = readdirSync(new URL('packages', import.meta.url));
 
 export default defineConfig({
   test: {
-    // Tests with real kernels, TAPs and processes share two cores with everything else in CI.
-    retry: process.env['CI'] === undefined ? 0 : 2,
     coverage: { include: ['packages/*/dist/**/*.js'] },
     projects: [
       ...packages.map((name) => ({
