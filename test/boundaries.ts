@@ -24,7 +24,7 @@ const vendor: Row = { workspace: ['core-hooks', 'nic-vi'], asPeers: true };
 export const table: Readonly<Record<string, Row>> = {
   'core-hooks': { workspace: [] },
   'nic-vi': { workspace: ['core-hooks'] },
-  xen: { workspace: ['core-hooks'], builtins: ['native', 'sim', 'store'] },
+  xen: { workspace: ['core-hooks'], optional: ['koffi'], builtins: ['native', 'sim', 'store'] },
   netfront: { workspace: ['core-hooks', 'xen'] },
   netback: { workspace: ['core-hooks', 'xen'] },
   'dummy-accel-frontend': vendor,

@@ -7,6 +7,7 @@ export default defineConfig({
     'store/index': 'src/store/index.ts',
     'sim/index': 'src/sim/index.ts',
     'sim/workers': 'src/sim/workers.ts',
+    'native/index': 'src/native/index.ts',
   },
   format: ['esm'],
   platform: 'node',
