@@ -24,6 +24,11 @@ export const GrantStatus = {
   noSpace: -13,
 } as const;
 
+/** The name of a status, for people. */
+export function statusName(status: number): string {
+  return Object.entries(GrantStatus).find(([, value]) => value === status)?.[0] ?? 'unknown';
+}
+
 /**
  * Operations waiting to be carried out by `ForeignGrants.copy`.
  *

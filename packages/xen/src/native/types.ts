@@ -4,6 +4,8 @@
  */
 import type { LogLevel } from '@netaccel/core-hooks';
 import type { Domain, Loop } from '../machine.js';
+import type { NativeForeign } from './foreign.js';
+import type { NativeGrants } from './grants.js';
 import type { NativeLibc } from './libc.js';
 
 /** How a domain of a real host is opened; what is left out is found out. */
@@ -45,8 +47,6 @@ export interface NativeLoop extends Loop {
    * @param descriptor a pollable, non-blocking descriptor: a TAP, a device, a socket.
    */
   whenReadable(descriptor: number, handler: () => void): Interest;
-  /** Calls `poll` in each round, after the tasks; it answers whether it found work. Ends with the function returned. */
-  addPoller(poll: () => boolean): () => void;
 }
 
 /** What a domain did, since it was opened: the proof that it works in batches. Only ever grows. */
@@ -85,10 +85,12 @@ export interface NativeDomain extends Domain {
   readonly counters: Readonly<NativeCounters>;
   /** How the store is reached: a path. */
   readonly storePath: string;
-  /** Where an address of this domain lies in the process, for `readv` and the like: a plain number. */
-  readonly baseAddress: number;
-  /** The C library that it calls. */
-  readonly libc: NativeLibc;
+  /** What it grants; its pages can say what happens when they go. */
+  readonly grants: NativeGrants;
+  /** What it was granted; likewise. */
+  readonly foreign: NativeForeign;
+  /** Notifies the other end of a channel, by the number that `events.vector` gave: what a device model's interrupt does. */
+  raise(vector: number): void;
   /** Its state, for people. */
   describe(): Readonly<Record<string, unknown>>;
   /**

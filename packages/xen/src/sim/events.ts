@@ -5,11 +5,9 @@
 import { MachineError } from '../machine.js';
 import type { DomainId, EventChannel, EventChannels, Port } from '../machine.js';
 import type { Clock } from '@netaccel/core-hooks';
+import { SpuriousDelay } from '../spurious.js';
 import type { DomainContext } from './context.js';
 
-/** Spurious events in a row from which on a channel is let through later and later (XSA-332, XSA-391). */
-const SPURIOUS_TOLERATED = 64;
-const MAX_DELAY_MS = 256;
 /** Bits of a vector that are the port. */
 const PORT_BITS = 12;
 
@@ -80,18 +78,9 @@ export class SimEvents implements EventChannels {
     this.at.lab.ports.notify(this.at.slot, port);
   }
 
-  /** {@link EventChannel.unmask} */
-  unmask(channel: SimEventChannel, spurious: boolean): void {
-    const { lab, slot } = this.at;
-    if (!spurious) channel.spurious = 0;
-    else if (++channel.spurious > SPURIOUS_TOLERATED) {
-      this.throttled++;
-      const delayMs = Math.min(2 ** (channel.spurious - SPURIOUS_TOLERATED - 1), MAX_DELAY_MS);
-      channel.cancelDelay();
-      channel.cancelDelay = this.clock.after(delayMs, () => lab.ports.unmask(slot, channel.port));
-      return;
-    }
-    lab.ports.unmask(slot, channel.port);
+  /** Lets a port's events through. */
+  letThrough(port: Port): void {
+    this.at.lab.ports.unmask(this.at.slot, port);
   }
 
   /** {@link EventChannel.close} */
@@ -103,7 +92,7 @@ export class SimEvents implements EventChannels {
   }
 
   private add(port: number, handler: () => void): SimEventChannel {
-    const channel = new SimEventChannel(this, port, handler);
+    const channel = new SimEventChannel(this, this.clock, port, handler);
     this.channels[port] = channel;
     this.held++;
     return channel;
@@ -128,20 +117,21 @@ export function parseVector(vector: number): { slot: number; port: number } {
 
 /** One open port. */
 export class SimEventChannel implements EventChannel {
-  /** Times in a row that the handler found no work. */
-  spurious = 0;
   private open = true;
+  private readonly delay: SpuriousDelay;
 
   constructor(
     private readonly events: SimEvents,
+    clock: Clock,
     /** The local port. */
     readonly port: Port,
     /** Called for each event. */
     readonly handler: () => void,
-  ) {}
-
-  /** Stops a delayed unmask. */
-  cancelDelay: () => void = () => undefined;
+  ) {
+    this.delay = new SpuriousDelay(clock, () => {
+      events.letThrough(port);
+    });
+  }
 
   /** Notifies the other end. */
   notify(): void {
@@ -150,14 +140,14 @@ export class SimEventChannel implements EventChannel {
 
   /** Lets events through again; a channel whose events are `spurious` too often, later and later. */
   unmask(spurious = false): void {
-    if (this.open) this.events.unmask(this, spurious);
+    if (this.open && this.delay.unmask(spurious)) this.events.throttled++;
   }
 
   /** Closes it. Idempotent. */
   close(): void {
     if (!this.open) return;
     this.open = false;
-    this.cancelDelay();
+    this.delay.cancel();
     this.events.close(this.port);
   }
 }

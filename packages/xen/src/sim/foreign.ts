@@ -4,7 +4,7 @@
  */
 import type { MappedPages, Registers } from '@netaccel/core-hooks';
 import { PAGE_BYTES } from '@netaccel/core-hooks';
-import { GrantStatus } from '../grant-copy.js';
+import { GrantStatus, statusName } from '../grant-copy.js';
 import type { GrantCopyBatch } from '../grant-copy.js';
 import { MachineError } from '../machine.js';
 import type { DomainId, ForeignGrants, GrantRef, Port } from '../machine.js';
@@ -219,8 +219,4 @@ class SimMappedPages implements MappedPages {
     this.mapped = false;
     this.foreign.unmap(this.handles);
   }
-}
-
-function statusName(status: number): string {
-  return Object.entries(GrantStatus).find(([, value]) => value === status)?.[0] ?? 'unknown';
 }

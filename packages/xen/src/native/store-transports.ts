@@ -1,0 +1,170 @@
+/**
+ * The two ways to the store of a real host: xenstored's Unix socket, in the domain that runs it, and the kernel's
+ * xenbus device, in every domain. Both are streams of the wire protocol; each connection is its transport's own.
+ */
+import type { Socket } from 'node:net';
+import { connect } from 'node:net';
+import type { StoreTransport } from '../store/transport.js';
+import { encodeMessage, MessageDecoder } from '../store/wire.js';
+import type { Message } from '../store/wire.js';
+import { errnoName, NativeError } from './error.js';
+import { openDevice } from './devices.js';
+import type { NativeLibc } from './libc.js';
+import type { DomainRounds } from './loop.js';
+import type { Interest } from './types.js';
+
+const BREACH = 'the other end does not speak the xenstore protocol';
+/** One message: a header of 16 bytes and 4096 of payload, rounded up. */
+const BUFFER_BYTES = 8192;
+
+/** What both have: whole messages out of a stream, kept until somebody takes them. */
+abstract class StreamTransport implements StoreTransport {
+  protected closed = false;
+  private readonly decoder = new MessageDecoder();
+  private readonly early: Uint8Array[] = [];
+  private handler: ((message: Uint8Array) => void) | null = null;
+  private lost: string | null = null;
+  private closedHandler: ((reason: string) => void) | null = null;
+
+  abstract send(message: Uint8Array): void;
+  protected abstract release(): void;
+
+  onMessage(handler: (message: Uint8Array) => void): void {
+    this.handler = handler;
+    for (const message of this.early.splice(0)) handler(message);
+  }
+
+  onClosed(handler: (reason: string) => void): void {
+    this.closedHandler = handler;
+    if (this.lost !== null) handler(this.lost);
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.release();
+  }
+
+  /** Bytes came. */
+  protected received(bytes: Uint8Array): void {
+    const intact = this.decoder.push(bytes, (message: Message) => {
+      const whole = encodeMessage(message);
+      if (this.handler === null) this.early.push(whole);
+      else this.handler(whole);
+    });
+    if (!intact) this.end(BREACH);
+  }
+
+  /** The other side ended it. */
+  protected end(reason: string): void {
+    if (this.closed) return;
+    this.close();
+    this.lost = reason;
+    this.closedHandler?.(reason);
+  }
+}
+
+/** xenstored's socket. */
+class SocketTransport extends StreamTransport {
+  constructor(
+    private readonly socket: Socket,
+    path: string,
+  ) {
+    super();
+    socket.on('data', (bytes) => {
+      this.received(bytes);
+    });
+    socket.on('error', (error) => {
+      this.end(`${path}: ${error.message}`);
+    });
+    socket.on('close', () => {
+      this.end(`${path}: xenstored closed the connection`);
+    });
+  }
+
+  send(message: Uint8Array): void {
+    if (!this.closed) this.socket.write(message);
+  }
+
+  protected release(): void {
+    this.socket.destroy();
+  }
+}
+
+/** The kernel's device. */
+class DeviceTransport extends StreamTransport {
+  private readonly interest: Interest;
+  private readonly buffer = new Uint8Array(new ArrayBuffer(BUFFER_BYTES));
+  private readonly address: number;
+
+  constructor(
+    private readonly libc: NativeLibc,
+    loop: DomainRounds,
+    private readonly path: string,
+  ) {
+    super();
+    this.address = libc.addressOf(this.buffer);
+    this.descriptor = openDevice(libc, path);
+    this.interest = loop.whenReadable(this.descriptor, () => {
+      this.read();
+    });
+  }
+
+  private readonly descriptor: number;
+
+  send(message: Uint8Array): void {
+    if (this.closed) return;
+    this.buffer.set(message);
+    const put = this.libc.write(this.descriptor, this.address, message.length);
+    if (put !== message.length) this.end(`${this.path}: a request was not taken (${this.why(put)})`);
+  }
+
+  protected release(): void {
+    this.interest.close();
+    this.libc.close(this.descriptor);
+  }
+
+  /** The loop calls again while there is more. */
+  private read(): void {
+    const got = this.libc.read(this.descriptor, this.address, BUFFER_BYTES);
+    if (got > 0) {
+      this.received(this.buffer.subarray(0, got));
+      return;
+    }
+    const why = this.why(got);
+    if (why !== 'EAGAIN' && why !== 'EINTR') this.end(`${this.path}: ${why}`);
+  }
+
+  private why(result: number): string {
+    return result < 0 ? errnoName(this.libc.errno()) : 'it ended';
+  }
+}
+
+/** Connects to xenstored's socket. @throws NativeError `NO_STORE`, `NO_RIGHT`. */
+export function connectSocket(path: string): Promise<StoreTransport> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    const fail = (error: NodeJS.ErrnoException): void => {
+      const { code = error.message } = error;
+      const isRight = code === 'EACCES' || code === 'EPERM';
+      reject(
+        new NativeError(
+          isRight ? 'NO_RIGHT' : 'NO_STORE',
+          `expected xenstored at ${path}; connecting failed: ${code}. ` +
+            (isRight ? 'Run as root.' : 'Start xenstored, or name its socket in XENSTORED_PATH.'),
+          code,
+        ),
+      );
+    };
+    socket.once('error', fail);
+    socket.once('connect', () => {
+      socket.removeListener('error', fail);
+      resolve(new SocketTransport(socket, path));
+    });
+  });
+}
+
+/** Opens the kernel's device. @throws NativeError. */
+export function openStoreDevice(libc: NativeLibc, loop: DomainRounds, path: string): StoreTransport {
+  return new DeviceTransport(libc, loop, path);
+}
