@@ -1,6 +1,7 @@
 /** One host with two guests, in one thread: the whole slow path, guest to guest, without a NIC. */
 import { macBytes } from '../demo/addresses.js';
 import { OneThreadLab } from '../machine/one-thread-lab.js';
+import { announce } from '../traffic/announce.js';
 import { FrameCheck } from '../traffic/frame-check.js';
 import type { Check } from '../traffic/frame-check.js';
 import { FrameSource } from '../traffic/frame-source.js';
@@ -58,6 +59,9 @@ export class OneHostLab {
       source.resume();
     };
     to.stack.to = check;
+    // A receiver that nobody ever heard of would have every frame flooded, to the NIC as well.
+    announce(lab.lab.memory, to.guest.netfront, macBytes(MACS[1]), Uint8Array.of(10, 77, 0, 12));
+    await lab.lab.settle(50);
     return new OneHostLab(lab, source, check);
   }
 

@@ -10,6 +10,7 @@ import type { RunningGuest, RunningHost } from '../machine/one-thread-lab.js';
 import { setAccel } from '../machine/toolstack.js';
 import { FrameCheck } from '../traffic/frame-check.js';
 import type { Check } from '../traffic/frame-check.js';
+import { announce } from '../traffic/announce.js';
 import { FrameSource } from '../traffic/frame-source.js';
 import type { Transmitter } from '../traffic/transmitter.js';
 import { macBytes } from './addresses.js';
@@ -259,7 +260,7 @@ export class FramesLab {
         [this.endpoint(side), side.guestMac, side.ip],
         [this.own.get(side.host)!, side.ownMac, side.ip + 100],
       ] as const)
-        announce(this.lab, endpoint.out, macBytes(mac), ip);
+        announce(this.lab.lab.memory, endpoint.out, macBytes(mac), Uint8Array.of(10, 77, 0, ip));
     await this.lab.lab.advance(ANNOUNCE_MS);
   }
 }
@@ -367,21 +368,4 @@ function difference(now: Accelerated, before: Accelerated): Accelerated {
     rxSlow: now.rxSlow - before.rxSlow,
     declines,
   };
-}
-
-/** A gratuitous ARP: reply-type, broadcast, as Linux sends it. */
-function announce(lab: OneThreadLab, out: Transmitter, mac: Uint8Array, ip: number): void {
-  const frame = out.allocate(60);
-  if (frame === null) return;
-  const bytes = new Uint8Array(60);
-  bytes.fill(255, 0, 6);
-  bytes.set(mac, 6);
-  bytes.set([8, 6, 0, 1, 8, 0, 6, 4, 0, 2], 12);
-  for (const at of [22, 32]) {
-    bytes.set(mac, at);
-    bytes.set([10, 77, 0, ip], at + 6);
-  }
-  lab.lab.memory.bytes.set(bytes, frame.home);
-  frame.describe(frame.home, bytes.length);
-  if (!out.startXmit(frame, false)) frame.release();
 }
