@@ -118,7 +118,7 @@ export class FrameCheck implements FrameSink {
 
   private place(flow: number, sequence: number, frameBytes: number): void {
     const expected = this.next[flow]!;
-    const ahead = (sequence - expected) | 0;
+    const ahead = (sequence - expected) | 0; // the sequence comes as a signed number
     const bit = flow * WINDOW + (sequence & (WINDOW - 1));
     const word = bit >>> 5;
     const mask = 1 << (bit & 31);

@@ -5,9 +5,9 @@
  * receiver is never overrun and a frame that is missing was lost by somebody. Owned by a run; runs as a task
  * of its domain.
  */
-import type { Frame, Memory } from '@netaccel/core-hooks';
+import type { Memory } from '@netaccel/core-hooks';
 import type { Loop, Task } from '@netaccel/xen';
-import { stampFrame, template } from './frame-format.js';
+import { Template, stampFrame, template } from './frame-format.js';
 import type { Endpoints } from './frame-format.js';
 import type { Transmitter } from './transmitter.js';
 
@@ -27,9 +27,8 @@ export interface SourceOptions {
 
 /** Room before the frame so that what follows the 14-byte Ethernet header is aligned. */
 const ALIGN_BYTES = 2;
-/** Buffers whose contents are remembered, and the least distance between two. */
-const BUFFERS = 16384;
-const BUFFER_SHIFT = 11;
+/** Tells the frames of one source from those of another that used the same buffers. */
+let sources = 0;
 
 /** A source of frames. */
 export class FrameSource {
@@ -38,12 +37,10 @@ export class FrameSource {
   /** Frames that may be sent in all; the source pauses there. */
   limit = 0;
   private readonly sequences: Uint32Array;
-  private readonly templates: Uint8Array[][];
+  private readonly templates: readonly Template[];
   private readonly task: Task;
-  /** What each buffer holds already: its address, and the kind of frame; a small direct-mapped memory. */
-  private readonly heldAt = new Uint32Array(BUFFERS);
-  private readonly heldKind = new Int32Array(BUFFERS).fill(-1);
-  private turn = 0;
+  private flow = 0;
+  private sizeIndex = 0;
 
   constructor(
     private readonly memory: Memory,
@@ -53,9 +50,8 @@ export class FrameSource {
   ) {
     const { endpoints, flows, sizes } = options;
     this.sequences = new Uint32Array(flows);
-    this.templates = Array.from({ length: flows }, (_, flow) =>
-      sizes.map((size) => template(endpoints, flow, size)),
-    );
+    const id = ++sources & 0xffff;
+    this.templates = sizes.map((size) => new Template(template(endpoints, id, size)));
     this.task = loop.task((budget) => this.run(budget));
   }
 
@@ -82,41 +78,38 @@ export class FrameSource {
   }
 
   private run(budget: number): boolean {
-    const { options, out } = this;
-    let left = Math.min(budget, this.limit - this.sent, options.window - (this.sent - options.arrived()));
+    const { options, out, sequences } = this;
+    const { sizes } = options;
+    const window = options.window - (this.sent - options.arrived());
+    let left = Math.min(budget, window, this.limit - this.sent) | 0;
     if (left <= 0) return false;
     while (left > 0) {
-      const flow = this.turn % options.flows;
-      const sizeIndex = ((this.turn / options.flows) | 0) % options.sizes.length;
-      const size = options.sizes[sizeIndex]!;
+      const { flow, sizeIndex } = this;
+      const size = sizes[sizeIndex]!;
       const frame = out.allocate(size + ALIGN_BYTES);
       if (frame === null) break;
-      const sequence = this.sequences[flow]!;
-      this.fill(frame, flow, sizeIndex, size, sequence);
+      const at = frame.home + ALIGN_BYTES;
+      const sequence = sequences[flow]!;
+      this.templates[sizeIndex]!.write(this.memory, at);
+      stampFrame(this.memory, at, flow, sequence, size);
+      frame.describe(at, size);
       if (!out.startXmit(frame, --left > 0)) {
         frame.release();
         out.flush();
         return false;
       }
-      this.sequences[flow] = sequence + 1;
+      sequences[flow] = sequence + 1;
       this.sent++;
-      this.turn = (this.turn + 1) % (options.flows * options.sizes.length);
+      this.advance();
     }
     if (left > 0) out.flush();
     return left === 0 && this.sent < this.limit;
   }
 
-  private fill(frame: Frame, flow: number, sizeIndex: number, size: number, sequence: number): void {
-    const at = frame.home + ALIGN_BYTES;
-    const kind = flow * this.options.sizes.length + sizeIndex;
-    // A buffer keeps its bytes between uses: what is fixed is written once for each kind of frame.
-    const slot = (frame.home >>> BUFFER_SHIFT) & (BUFFERS - 1);
-    if (this.heldAt[slot] !== frame.home || this.heldKind[slot] !== kind) {
-      this.memory.bytes.set(this.templates[flow]![sizeIndex]!, at);
-      this.heldAt[slot] = frame.home;
-      this.heldKind[slot] = kind;
-    }
-    stampFrame(this.memory, at, flow, sequence, size);
-    frame.describe(at, size);
+  /** The next frame is the next flow's; when each has had its turn, of the next size. */
+  private advance(): void {
+    if (++this.flow < this.sequences.length) return;
+    this.flow = 0;
+    if (++this.sizeIndex === this.templates.length) this.sizeIndex = 0;
   }
 }
