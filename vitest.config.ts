@@ -9,6 +9,9 @@ const packages = readdirSync(new URL('packages', import.meta.url));
 
 export default defineConfig({
   test: {
+    // A slow machine is no failure: what hangs is found all the same.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     coverage: { include: ['packages/*/dist/**/*.js'] },
     projects: [
       ...packages.map((name) => ({

@@ -10,6 +10,9 @@
 import { holdChain, releaseChain } from '@netaccel/core-hooks';
 import type { Frame, ReceiveFence } from '@netaccel/core-hooks';
 
+/** Places for filters looked up lately; a power of two. */
+const LATELY = 64;
+
 /** A filter that comes or goes. */
 interface Change {
   readonly filter: number;
@@ -26,8 +29,8 @@ export class Fences {
   held = 0;
   /** Numbers of open filters; 0 is a free place. */
   private readonly open: Int32Array;
-  /** The filter that was open when it was looked up last: most frames repeat it. */
-  private last = 0;
+  /** Open filters that were looked up lately, each in the place that its number's low bits say. */
+  private readonly lately = new Int32Array(LATELY);
   private coming: Change | null = null;
   private going: Change | null = null;
   private orderly = true;
@@ -77,9 +80,10 @@ export class Fences {
   /** Whether a frame of this filter may be delivered now; else {@link hold} it. */
   isOpen(filter: number): boolean {
     if (!this.orderly) return this.held === 0;
-    if (filter === this.last) return true;
+    const place = filter & (LATELY - 1);
+    if (this.lately[place] === filter && filter !== 0) return true;
     if (!this.open.includes(filter)) return false;
-    this.last = filter;
+    this.lately[place] = filter;
     return true;
   }
 
@@ -136,7 +140,7 @@ export class Fences {
     // Whatever was in the queue when the filter was removed is before what as many frames later came.
     if (going === null || (!empty && received - going.since < this.events)) return;
     this.open[this.open.indexOf(going.filter)] = 0;
-    this.last = 0;
+    this.lately.fill(0);
     this.going = null;
     going.done(true);
   }

@@ -2,6 +2,7 @@
 import { getHeapStatistics } from 'node:v8';
 import { median } from '../demo/figures.js';
 import { FramesLab } from '../demo/frames-lab.js';
+import type { FramesRun } from '../demo/frames-lab.js';
 import { OneHostLab } from './one-host-lab.js';
 import type { Path } from '../demo/result.js';
 import type { Check } from '../traffic/frame-check.js';
@@ -12,6 +13,7 @@ const WARM_UP = 300_000;
 /** A run is many short stretches, of which the median counts: what disturbs some of them moves it little. */
 const STRETCHES = 100;
 const STRETCH_FRAMES = 15_000;
+const PROFILED_FRAMES = 200_000;
 /** What the allocation case sends. */
 const ALLOCATION_FRAMES = 10_000_000;
 
@@ -24,7 +26,8 @@ export function wireCase(path: Path, size: number): BenchCase {
       const lab = await start(path, size);
       const run = lab.run(path, [size]);
       await run.send(WARM_UP);
-      return frameRates(size, (frames) => run.send(frames));
+      const figures = await frameRates(size, (frames) => run.send(frames));
+      return { ...figures, ...(await stages(lab, run)) };
     },
   };
 }
@@ -97,6 +100,14 @@ export async function frameRates(
   }
   const nsPerFrame = median(times);
   return { nsPerFrame, nsLeast: Math.min(...times), mpps: 1e3 / nsPerFrame, gbps: (size * 8) / nsPerFrame };
+}
+
+/** Where the time goes: CPU time of each domain, in a stretch of its own since looking costs a little. */
+async function stages(lab: FramesLab, run: FramesRun): Promise<Figures> {
+  const spent = await lab.profile(async () => checked((await run.send(PROFILED_FRAMES)).check));
+  return Object.fromEntries(
+    spent.map(({ name, nsPerFrame }) => [`ns ${name}`, nsPerFrame / PROFILED_FRAMES]),
+  );
 }
 
 function checked(check: Check): void {

@@ -12,8 +12,8 @@ import type { FrameViHandler, NicControl, ViId } from '@netaccel/nic-vi';
 import type { Domain, EventChannel, Task } from '@netaccel/xen';
 
 const TX_CAPACITY = 512;
-const RX_CAPACITY = 1024;
-const EVENT_CAPACITY = 2048;
+const RX_CAPACITY = 512;
+const EVENT_CAPACITY = 1024;
 const RX_BUFFERS = 2048;
 const RX_BUFFER_BYTES = 2048;
 /** Frames that wait for descriptors at most: the port's queue, as an interface has one. */
