@@ -15,6 +15,8 @@ export interface Row {
   readonly external?: readonly string[];
   /** May be absent at run time, so never imported statically. */
   readonly optional?: readonly string[];
+  /** Workspace packages that what this one writes depends on: development only, never imported. */
+  readonly named?: readonly string[];
   /** Node's own modules: everywhere, or in these folders of src only. Absent: nowhere, so a browser can load it. */
   readonly builtins?: 'everywhere' | readonly string[];
 }
@@ -34,6 +36,12 @@ export const table: Readonly<Record<string, Row>> = {
     byName: ['dummy-accel-frontend', 'dummy-accel-backend'],
     external: ['@valibot/to-json-schema', 'cli-table3', 'commander', 'uplot', 'valibot', 'yaml'],
     optional: ['koffi'],
+    builtins: 'everywhere',
+  },
+  'create-plugin': {
+    workspace: [],
+    named: ['core-hooks', 'nic-vi', 'host'],
+    external: ['@clack/prompts'],
     builtins: 'everywhere',
   },
 };
@@ -174,7 +182,7 @@ export function manifestProblems(folder: string, manifest: Manifest): string[] {
     }
   }
   for (const name of Object.keys(manifest.devDependencies ?? {})) {
-    if (name.startsWith(scope) && !workspace.includes(name)) {
+    if (name.startsWith(scope) && !workspace.includes(name) && !scoped(row.named ?? []).includes(name)) {
       problems.push(`devDependencies has ${name}, which the table does not allow`);
     }
   }

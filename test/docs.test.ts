@@ -99,7 +99,7 @@ describe('samples', () => {
     },
   );
 
-  it('the two plugins in README.md and docs/plugins.md attach to each other, take a frame and decline one', async () => {
+  it('the two plugins in README.md and docs/plugin-authors/hooks.md attach to each other, take a frame and decline one', async () => {
     const halfIn = async <T>(path: string): Promise<T> => {
       const { file } = each.find(
         ({ title, code }) => title.startsWith(`${path}:`) && code.includes('export default'),
@@ -107,7 +107,7 @@ describe('samples', () => {
       return ((await import(join(folder, file.replace(/mts$/, 'mjs')))) as { default: T }).default;
     };
     const front = await halfIn<FrontendAcceleratorDefinition>('README.md');
-    const back = await halfIn<BackendAcceleratorDefinition>(join('docs', 'plugins.md'));
+    const back = await halfIn<BackendAcceleratorDefinition>(join('docs', 'plugin-authors', 'hooks.md'));
     const machine = new SimMachine({ audit: true });
     const driverDomain = machine.createDomain(0);
     const guest = machine.createDomain(1);

@@ -33,10 +33,13 @@ function markdownIn(folder: string): string[] {
 /** Every page of the project. */
 export function pages(): Page[] {
   const packages = readdirSync(join(root, 'packages')).map((name) => join('packages', name));
-  return ['.', 'docs', ...packages].flatMap(markdownIn).map((path) => ({
-    path,
-    text: readFileSync(join(root, path), 'utf8'),
-  }));
+  const examples = readdirSync(join(root, 'examples')).map((name) => join('examples', name));
+  return ['.', 'docs', 'docs/plugin-authors', ...packages, ...examples, 'packages/create-plugin/template']
+    .flatMap(markdownIn)
+    .map((path) => ({
+      path,
+      text: readFileSync(join(root, path), 'utf8'),
+    }));
 }
 
 /** Targets of relative links that do not exist. */

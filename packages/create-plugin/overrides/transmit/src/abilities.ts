@@ -1,0 +1,22 @@
+/**
+ * What the plugin can do: read by the host, by `netaccel explain` and by the conformance kit, which holds the plugin
+ * to it. Change it together with the code.
+ */
+import type { Capabilities } from '@netaccel/core-hooks';
+
+/** The plugin's own name, and the guest's half of it: what `import()` is given. */
+export const NAME = 'my-nic';
+export const FRONTEND = 'my-nic/frontend';
+export const VERSION = '0.1.0';
+
+/** No filters: it only sends, and everything arrives by the slow path. */
+export const capabilities: Capabilities = {
+  checksumIpv4: true,
+  checksumIpv6: true,
+  segmentationTcpv4: true,
+  segmentationTcpv6: true,
+  zeroCopyTransmit: true,
+};
+
+/** Pages of receive buffers. Nothing is led here, and the VI still wants one. */
+export const RECEIVE_PAGES = 1;
