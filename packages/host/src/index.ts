@@ -23,9 +23,12 @@ export type {
   WirePlace,
   WireRequest,
 } from './machine/hardware.js';
+export { MigrationError } from './machine/migration.js';
+export type { MigrationCode, MigrationReport } from './machine/migration.js';
 export { OneThreadLab, SwitchableSink } from './machine/one-thread-lab.js';
 export type {
   GuestPlan,
+  Host,
   HostPlan,
   OneThreadPlan,
   RunningGuest,

@@ -23,6 +23,9 @@ import { TransmitBuffers } from './transmit-buffers.js';
 import type { TransmitBufferOptions } from './transmit-buffers.js';
 import { TransmitRing } from './transmit-ring.js';
 
+/** Frames that are taken at once when a connection ends. */
+const REST_BATCH = 64;
+
 /** What a connection is made with. */
 export interface ConnectionParts {
   readonly domain: Domain;
@@ -81,6 +84,7 @@ export class Connection {
   private hooks: Hooks | null = null;
   private pluginArmed = false;
   private whenDry: (() => void) | null = null;
+  private whenDrained: (() => void) | null = null;
   private closed = false;
   private broken = false;
 
@@ -140,6 +144,22 @@ export class Connection {
       this.whenDry = resolve;
       this.task.raise();
     });
+  }
+
+  /** Takes no more frames of the stack; resolves when every one that was taken is sent and answered. */
+  drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.whenDrained = resolve;
+      this.transmit.suspend();
+    });
+  }
+
+  /** The backend has let go of the rings: what it had put there is delivered. */
+  collectRest(): void {
+    if (this.closed || this.broken) return;
+    let frames = 0;
+    for (let n = this.receive.poll(REST_BATCH); n > 0; n = this.receive.poll(REST_BATCH)) frames += n;
+    if (frames > 0) this.parts.stack.flush();
   }
 
   /** No data hook is called from here on. Frames that the plugin has are still its own. */
@@ -263,6 +283,10 @@ export class Connection {
     if (this.whenDry !== null && !receive.fastMore && transmit.fast.inFlight === 0) {
       this.whenDry();
       this.whenDry = null;
+    }
+    if (this.whenDrained !== null && transmit.drained) {
+      this.whenDrained();
+      this.whenDrained = null;
     }
     return collected >= budget || receive.more || !this.sleep();
   }

@@ -12,7 +12,6 @@ import type { XenbusStateValue } from '@netaccel/xen';
 import type { Watch } from '@netaccel/xen/store';
 import { AcceleratorSlot } from './accelerator.js';
 import { ACCELERATOR_DEADLINES } from './attachment.js';
-import type { AttachmentParts } from './attachment.js';
 import { Connection } from './connection.js';
 import type { Counters } from './counters.js';
 import { within } from './deadline.js';
@@ -21,13 +20,15 @@ import type { Agreement, NetfrontFeatures } from './features.js';
 import { publishError, publishKeys, readDevice } from './handshake.js';
 import type { DeviceKeys } from './handshake.js';
 import { messageOf } from './hooks.js';
-import { ConnectError, connectionOptions } from './netfront-options.js';
+import { connectError, connectionOptions } from './netfront-options.js';
 import type { NetfrontOptions, NetfrontState, StartOptions } from './netfront-options.js';
 import type { TransmitPath } from './transmit.js';
 import { Waiters } from './waiters.js';
 import { watchValue } from './watch-value.js';
 
 const CLOSE_TIMEOUT_MS = 5000;
+/** How long a suspend waits for the frames that were taken to be sent. */
+const DRAIN_TIMEOUT_MS = 1000;
 /** The pause before a device that had to fence its backend connects again; doubled each time, up to the second. */
 const FENCE_PAUSE_MS = 1000;
 const LONGEST_FENCE_PAUSE_MS = 60_000;
@@ -93,13 +94,9 @@ export class Device {
 
   /** Where it stands. */
   get state(): NetfrontState {
-    return {
-      frontend: this.own,
-      backend: this.backend,
-      carrier: this.carrier,
-      accelerator: this.slot?.state ?? 'detached',
-      reason: this.reason ?? this.slot?.reason ?? null,
-    };
+    const { own: frontend, backend, carrier, slot } = this;
+    const reason = this.reason ?? slot?.reason ?? null;
+    return { frontend, backend, carrier, accelerator: slot?.state ?? 'detached', reason };
   }
 
   /** {@inheritDoc Netfront.start} */
@@ -114,7 +111,27 @@ export class Device {
 
   /** {@inheritDoc Netfront.stop} */
   async stop(): Promise<void> {
-    await this.leave();
+    await this.pauseLoop();
+    await this.detach();
+    await this.closeInTurn(false);
+  }
+
+  /** {@inheritDoc Netfront.suspend} */
+  async suspend(): Promise<void> {
+    await this.pauseLoop();
+    const { connection, options } = this;
+    if (this.opened && connection !== null) {
+      // What was taken is sent: by the plugin as long as it is there, then by the rings.
+      const drained = connection.drain();
+      await this.slot?.stop();
+      await within(options.domain.loop, options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS, () => drained);
+    }
+    await this.detach();
+    await this.closeInTurn(true);
+  }
+
+  /** Tells the backend, gives it its time, and gives everything back; with `rest`, what it sent until then comes in. */
+  private async closeInTurn(rest: boolean): Promise<void> {
     const { loop } = this.options.domain;
     const gone = (): boolean =>
       this.backend === XenbusState.Closing ||
@@ -125,6 +142,7 @@ export class Device {
         await this.write(XenbusState.Closing);
         if (this.connection !== null)
           await within(loop, this.options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () => this.waiters.until(gone));
+        if (rest) this.connection?.collectRest();
         this.closeConnection();
         await this.write(XenbusState.Closed);
       }
@@ -160,8 +178,8 @@ export class Device {
     this.watches.push(await watchValue(domain.store, `${backendPath}/carrier`, link, complain));
   }
 
-  /** The loop does not touch the device any more; the plugin is gone. */
-  private async leave(): Promise<void> {
+  /** The loop does not touch the device any more. */
+  private async pauseLoop(): Promise<void> {
     await this.beginning.catch(() => undefined);
     this.following = false;
     this.breach = null;
@@ -169,9 +187,6 @@ export class Device {
     this.cancelPause = null;
     this.waiters.look();
     while (this.running !== null) await this.running;
-    this.quiet();
-    await this.slot?.stop();
-    this.slot = null;
   }
 
   private wake(): void {
@@ -290,7 +305,7 @@ export class Device {
     const { domain, registry, deadlines } = this.options;
     if (registry === undefined) return;
     const { vif, backendPath } = this.keys!;
-    const parts: AttachmentParts = {
+    this.slot = new AcceleratorSlot({
       domain,
       backend: vif.backend,
       connection,
@@ -301,8 +316,9 @@ export class Device {
       deadlines: { ...ACCELERATOR_DEADLINES, ...deadlines },
       onTotals: this.onTotals,
       log: (level, message) => this.log(level, message),
-    };
-    this.slot = new AcceleratorSlot({ ...parts, registry, onState: () => this.changed() });
+      registry,
+      onState: () => this.changed(),
+    });
     await this.slot.start();
   }
 
@@ -313,10 +329,15 @@ export class Device {
     this.changed();
   }
 
-  private async disconnect(): Promise<void> {
+  /** The plugin goes; the data path is quiet first. */
+  private async detach(): Promise<void> {
     this.quiet();
     await this.slot?.stop();
     this.slot = null;
+  }
+
+  private async disconnect(): Promise<void> {
+    await this.detach();
     this.closeConnection();
   }
 
@@ -377,14 +398,7 @@ export class Device {
     const seen =
       `vif ${this.options.handle}: expected a connected backend, saw frontend ${stateName(this.own)}, ` +
       `backend ${stateName(this.backend)} at ${this.keys?.backendPath ?? '?'}`;
-    if (how === 'late')
-      throw new ConnectError(
-        'TIMEOUT',
-        `${seen} after ${wait.timeoutMs ?? 0} ms; is a netback running there?`,
-      );
-    if (how === 'aborted') throw new ConnectError('ABORTED', `${seen} when the wait was aborted`);
-    if (failed()) throw new ConnectError('FAILED', `${seen}: ${this.reason ?? ''}`);
-    throw new ConnectError('STOPPED', `${seen}; it was stopped meanwhile`);
+    throw connectError(how, seen, wait.timeoutMs ?? 0, failed() ? this.reason : null);
   }
 
   private changed(): void {

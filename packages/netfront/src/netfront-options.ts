@@ -42,6 +42,8 @@ export interface NetfrontOptions {
   readonly deadlines?: Partial<AcceleratorDeadlines>;
   /** How long `stop` waits for the backend to close; 5000 ms when left out. */
   readonly closeTimeoutMs?: number;
+  /** How long `suspend` waits for frames that were taken to be sent; 1000 ms when left out. */
+  readonly drainTimeoutMs?: number;
   /** Where ring indices begin; 0 when left out. Tests say near 2^32. */
   readonly firstIndex?: number;
   /** A stopped queue goes again, or a buffer is there again. Called from the device's task. */
@@ -81,6 +83,20 @@ export class ConnectError extends Error {
     super(message, options);
     this.name = 'ConnectError';
   }
+}
+
+/** Why a wait for a connection ended without one; `failure` is why the device closed, or null. */
+export function connectError(
+  how: 'holds' | 'late' | 'aborted',
+  seen: string,
+  timeoutMs: number,
+  failure: string | null,
+): ConnectError {
+  if (how === 'late')
+    return new ConnectError('TIMEOUT', `${seen} after ${timeoutMs} ms; is a netback running there?`);
+  if (how === 'aborted') return new ConnectError('ABORTED', `${seen} when the wait was aborted`);
+  if (failure !== null) return new ConnectError('FAILED', `${seen}: ${failure}`);
+  return new ConnectError('STOPPED', `${seen}; it was stopped meanwhile`);
 }
 
 /** How long to wait. */

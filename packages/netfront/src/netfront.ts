@@ -56,14 +56,20 @@ export class Netfront {
   }
 
   /**
-   * Before the guest is saved or moved: the plugin is detached and the connection closed, as by {@link stop}, so
-   * nothing points to this host any more. A backend that does not answer delays it by `closeTimeoutMs` at most.
+   * Before the guest is saved or moved: no frame is taken any more (`startXmit` answers false), those that were
+   * taken are sent, the plugin is detached, what the backend had for the guest is delivered, and the connection is
+   * closed: nothing points to this host any more. Frames that could not be sent in time are counted as
+   * `txUnanswered`. A backend that does not answer delays it by `drainTimeoutMs` and `closeTimeoutMs` at most.
+   * Never rejects.
    */
   suspend(): Promise<void> {
-    return this.stop();
+    return this.device.suspend();
   }
 
-  /** After a move, or one that was called off: everything is read anew, from whatever host this is now. */
+  /**
+   * After a move, or one that was called off: everything is read anew, from whatever host this is now, and the
+   * device goes on with the plugin that this host's backend names, or without. Totals go on.
+   */
   resume(wait: StartOptions = {}): Promise<void> {
     return this.start(wait);
   }

@@ -49,6 +49,8 @@ export const Stop = {
   quiescing: 8,
   /** No buffer to copy a frame to. */
   noBuffer: 16,
+  /** The guest is to be saved or moved: what was taken is sent, nothing more is taken. */
+  suspending: 32,
 } as const;
 
 /** The stack handed in a frame that it had handed in already: its own mistake. */
@@ -144,6 +146,20 @@ export class TransmitPath {
     this.stops |= Stop.disconnected;
   }
 
+  /** Nothing more is taken; what was taken goes on its way. */
+  suspend(): void {
+    this.stops |= Stop.suspending;
+    this.flush();
+    this.raise();
+  }
+
+  /** Whether everything that was taken is sent and answered. */
+  get drained(): boolean {
+    if (this.fast.kept !== null || this.fast.inFlight > 0) return false;
+    for (let i = 0; i < this.rings.length; i++) if (this.rings[i]!.outstanding > 0) return false;
+    return true;
+  }
+
   /** Takes the backend's answers, at most `budget` for each ring; whether more wait. */
   collect(budget: number): number {
     let done = 0;
@@ -156,7 +172,7 @@ export class TransmitPath {
     if ((this.stops & Stop.quiescing) !== 0 && this.fast.pending === 0) this.stops &= ~Stop.quiescing;
     if ((this.stops & Stop.ringFull) !== 0 && this.room()) this.stops &= ~Stop.ringFull;
     // The kept frame is older than any that the stack has: it goes first, and only when all else is clear.
-    if (this.stops === Stop.frameKept) this.sendKept();
+    if ((this.stops & ~Stop.suspending) === Stop.frameKept) this.sendKept();
     if (this.stops !== 0 || !this.refused) return;
     this.refused = false;
     this.onReady();

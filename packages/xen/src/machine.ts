@@ -110,7 +110,7 @@ export interface Loop extends Clock {
 
 /** One domain. */
 export interface Domain {
-  /** Its number. */
+  /** Its number: another one after the domain was suspended and moved to another host. */
   readonly id: DomainId;
   /** The memory that all addresses point into. */
   readonly memory: Memory;
@@ -122,7 +122,7 @@ export interface Domain {
   readonly foreign: ForeignGrants;
   /** Its event channels. */
   readonly events: EventChannels;
-  /** Its connection to the store; relative paths are under `/local/domain/<id>/`. */
+  /** Its connection to the store; relative paths are under `/local/domain/<id>/`. Another one after a move. */
   readonly store: Store;
   /** Its loop and clock. */
   readonly loop: Loop;
@@ -157,7 +157,7 @@ export class MachineError extends Error {
    * @param message what was expected, what was seen, what to do.
    */
   constructor(
-    readonly code: 'NO_MEMORY' | 'NO_GRANTS' | 'NO_PORTS' | 'BAD_GRANT' | 'BAD_PORT' | 'CLOSED',
+    readonly code: 'NO_MEMORY' | 'NO_GRANTS' | 'NO_PORTS' | 'BAD_GRANT' | 'BAD_PORT' | 'IN_USE' | 'CLOSED',
     message: string,
   ) {
     super(message);

@@ -13,6 +13,7 @@ import { Bridge } from '../ports/bridge.js';
 import type { BridgePort } from '../ports/bridge.js';
 import { DomainInterface } from '../ports/domain-interface.js';
 import { NicPort } from '../ports/nic-port.js';
+import { VifDesk } from './vif-desk.js';
 
 /**
  * Frames that wait for a guest to post buffers. Linux bounds bytes alone (512 KiB); as much in pages of ordinary
@@ -52,10 +53,14 @@ export class DriverDomain {
   readonly registry = new BackendRegistry();
   /** NIC ports by name. */
   readonly ports = new Map<string, NicPort>();
+  /** The vifs' ports of the bridge. */
+  readonly desk: VifDesk;
   /** Netback. */
   readonly driver: NetbackDriver;
   /** The domain's own interface, when it has one. */
   ownInterface: DomainInterface | null = null;
+  /** Names that plugins were loaded by, in this order. */
+  readonly loaded: string[] = [];
   private readonly bridgePorts: BridgePort[] = [];
 
   constructor(private readonly options: DriverDomainOptions) {
@@ -75,6 +80,7 @@ export class DriverDomain {
       port.upstream = bridgePort.input;
       this.bridgePorts.push(bridgePort);
     }
+    this.desk = new VifDesk(domain, this.bridge);
     this.driver = new NetbackDriver({
       domain,
       limits: VIF_LIMITS,
@@ -82,20 +88,7 @@ export class DriverDomain {
         registry: this.registry,
         port: (name): NicPortHold | undefined => this.ports.get(name),
       },
-      network: ({ guest, handle }) => {
-        const relay = new Relay();
-        const port = this.bridge.attach(`vif${guest}.${handle}`, relay);
-        return {
-          sink: port.input,
-          attach: (vif) => {
-            relay.to = vif;
-          },
-          detach: () => {
-            port.detach();
-            relay.to = null;
-          },
-        };
-      },
+      network: (vif) => this.desk.network(vif),
     });
   }
 
@@ -114,11 +107,13 @@ export class DriverDomain {
   async load(name: string): Promise<string> {
     const definition = await loadPlugin(name, 'backend', this.options.pluginsFrom);
     this.registry.register(definition);
+    this.loaded.push(name);
     return definition.name;
   }
 
   /** Unloads a backend plugin; resolves when no vif uses it. */
   unload(name: string): Promise<void> {
+    this.loaded.splice(0, this.loaded.length, ...this.loaded.filter((other) => other !== name));
     return this.registry.unregister(name);
   }
 
@@ -126,6 +121,7 @@ export class DriverDomain {
   describe(): Readonly<Record<string, unknown>> {
     return {
       bridge: this.bridge.describe(),
+      vifPorts: this.desk.describe(),
       ports: [...this.ports.values()].map((port) => port.describe()),
       plugins: describePlugins(this.registry),
       netback: {
@@ -141,18 +137,6 @@ export class DriverDomain {
     this.ownInterface?.close();
     for (const port of this.bridgePorts) port.detach();
     for (const port of this.ports.values()) port.close();
-  }
-}
-
-/** A bridge port's way out to a vif that is made after it, and goes before it. */
-class Relay implements FrameSink {
-  to: FrameSink | null = null;
-
-  deliver(frame: Parameters<FrameSink['deliver']>[0]): void {
-    this.to?.deliver(frame);
-  }
-
-  flush(): void {
-    this.to?.flush();
+    this.desk.close();
   }
 }

@@ -7,6 +7,9 @@ import { Netfront } from '@netaccel/netfront';
 import type { Domain } from '@netaccel/xen';
 import { describePlugins, loadPlugin } from '../plugins.js';
 
+/** How long a suspend waits for its host to let go of pages. */
+const GRANTS_MS = 1000;
+
 /** How a guest is set up. */
 export interface GuestOptions {
   /** The domain. */
@@ -17,6 +20,8 @@ export interface GuestOptions {
   readonly stack: FrameSink;
   /** A stopped transmit queue goes again. */
   readonly onReady: () => void;
+  /** A backend is connected, for the first time or again: transmit buffers are new ones. */
+  readonly onConnected?: () => void;
   /** Queues that it asks for at most. */
   readonly queues: number;
   /** Folder that plugin names are resolved from. */
@@ -36,7 +41,7 @@ export class Guest {
   /** Why the last load of a plugin failed, by its name. */
   readonly loadFailures = new Map<string, string>();
 
-  constructor(options: GuestOptions) {
+  constructor(private readonly options: GuestOptions) {
     const during = options.during ?? ((work) => work);
     this.registry = new AcceleratorRegistry<FrontendAcceleratorDefinition>(
       async (name) => {
@@ -58,6 +63,7 @@ export class Guest {
       stack: options.stack,
       registry: this.registry,
       onReady: options.onReady,
+      onConnected: () => options.onConnected?.(),
       features: { queues: options.queues },
     });
   }
@@ -65,6 +71,28 @@ export class Guest {
   /** Connects; resolves when frames flow. */
   start(): Promise<void> {
     return this.netfront.start();
+  }
+
+  /**
+   * Before it is saved or moved: sends what it took, and holds nothing that its host knows of afterwards.
+   * @returns frames that it took and could not send.
+   */
+  async suspend(): Promise<number> {
+    const before = this.netfront.statistics().counters.txUnanswered;
+    await this.netfront.suspend();
+    // A page that the backend lets go of late is given back late.
+    const { domain } = this.options;
+    for (let ms = 0; ms < GRANTS_MS && domain.ledger().grants > 0; ms++)
+      await new Promise<void>((resolve) => void domain.loop.after(1, resolve));
+    return this.netfront.statistics().counters.txUnanswered - before;
+  }
+
+  /**
+   * Goes on, wherever it is now; resolves when frames flow.
+   * @throws ConnectError when no backend is there in time.
+   */
+  resume(timeoutMs: number): Promise<void> {
+    return this.netfront.resume({ timeoutMs });
   }
 
   /** State, plain data. */

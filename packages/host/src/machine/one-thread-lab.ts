@@ -10,7 +10,9 @@ import { DriverDomain } from './driver-domain.js';
 import { Guest } from './guest.js';
 import { createHardware } from './hardware.js';
 import type { LabHardware, NicRequest, WireRequest } from './hardware.js';
-import { createVif, introduceDomain } from './toolstack.js';
+import type { MigrationReport } from './migration.js';
+import { OneThreadMoves } from './one-thread-moves.js';
+import { createVif, introduceDomain, restartVif } from './toolstack.js';
 import type { VifSpec } from './toolstack.js';
 
 /** Steps between two turns of the promises: a control message takes some turns, and frames do not wait for it. */
@@ -68,17 +70,19 @@ export interface RunningHost {
   readonly name: string;
   /** Its machine: domains and store. */
   readonly machine: SimMachine;
-  /** The programs of its driver domain. */
+  /** The programs of its driver domain; others after a restart. */
   readonly driver: DriverDomain;
-  /** Its guests by name. */
+  /** Its guests by name: those that are on it now. */
   readonly guests: ReadonlyMap<string, RunningGuest>;
 }
 
 /** A running guest. `stack` may be exchanged at any time. */
 export interface RunningGuest {
+  /** What it was made from. */
+  readonly plan: GuestPlan;
   /** Its programs. */
   readonly guest: Guest;
-  /** Its domain. */
+  /** Its domain; its number is the one that it has on the host where it is now. */
   readonly domain: SimDomain;
   /** What receives its frames. */
   readonly stack: SwitchableSink;
@@ -90,6 +94,8 @@ export class SwitchableSink implements FrameSink {
   to: FrameSink = { deliver: () => undefined, flush: () => undefined };
   /** Called when a stopped transmit queue goes again. */
   onReady: () => void = () => undefined;
+  /** Called when a backend is connected, for the first time or again: transmit buffers are new ones. */
+  onConnected: () => void = () => undefined;
 
   deliver(frame: Parameters<FrameSink['deliver']>[0]): void {
     this.to.deliver(frame);
@@ -100,14 +106,24 @@ export class SwitchableSink implements FrameSink {
   }
 }
 
+/** A host, as the lab has it. */
+export interface Host extends RunningHost {
+  readonly plan: HostPlan;
+  driver: DriverDomain;
+  readonly guests: Map<string, RunningGuest>;
+}
+
 /** The lab. */
 export class OneThreadLab {
   /** Memory, scheduler and clock. */
   readonly lab: SimLab;
   /** Hosts by name. */
-  readonly hosts = new Map<string, RunningHost>();
+  readonly hosts = new Map<string, Host>();
   /** NICs and wires. */
   readonly hardware: LabHardware;
+  /** Pages that the hardware's state takes, of the first driver domain: it is never taken down. */
+  readonly hardwarePages: number;
+  private readonly moves = new OneThreadMoves(this);
 
   private constructor(
     private readonly plan: OneThreadPlan,
@@ -126,7 +142,9 @@ export class OneThreadLab {
         concurrent: false,
       },
     );
+    this.hardwarePages = first.ledger().pages;
     this.lab.deviceResolver = (page) => this.hardware.handlerOf(page);
+    if (this.hardware.timed) this.keepTime();
   }
 
   /** Makes the lab and connects every vif, without a plugin. */
@@ -149,7 +167,7 @@ export class OneThreadLab {
   }
 
   /** The host of that name; a lab is asked for hosts of its own plan only. */
-  host(name: string): RunningHost {
+  host(name: string): Host {
     return this.hosts.get(name)!;
   }
 
@@ -163,7 +181,6 @@ export class OneThreadLab {
     const { lab } = this;
     while (!done()) {
       if (lab.pump(PUMP_STEPS) === 0) {
-        if (this.hardware.timed) this.hardware.advance(lab.clock.now() * 1000);
         await lab.advance(0.05);
       } else await lab.turn();
     }
@@ -181,11 +198,88 @@ export class OneThreadLab {
     await running;
   }
 
-  private async startHost(host: HostPlan, machine: SimMachine): Promise<void> {
-    const domain = machine.domain(DRIVER_DOMAIN)!;
+  /**
+   * Moves a guest to another host, with whatever its stack has open: it goes on with that host's plugin, or none.
+   * @throws MigrationError; the guest is where it was, and runs.
+   */
+  migrate(guest: string, to: string): Promise<MigrationReport> {
+    return this.during(this.moves.migrate(guest, to));
+  }
+
+  /** Saves a guest where it is: it has no rings and no plugin until {@link resume}, and frames for it wait. */
+  suspend(guest: string): Promise<void> {
+    return this.during(this.moves.suspend(guest));
+  }
+
+  /** A saved guest goes on, or its suspend is called off, which is the same; resolves when frames flow. */
+  resume(guest: string): Promise<void> {
+    return this.during(this.moves.resume(guest));
+  }
+
+  /**
+   * Ends the programs of a host's driver domain in order, and starts them anew with the plugins that they had.
+   * Guests reconnect by themselves; resolves when all are.
+   */
+  async restartDriver(name: string): Promise<void> {
+    const host = this.host(name);
+    const plugins = [...host.driver.loaded];
+    const guests = [...host.guests.values()];
+    await this.during(host.driver.stop());
+    const { store } = host.machine.domain(DRIVER_DOMAIN)!;
+    for (const { domain } of guests) await this.during(restartVif(store, DRIVER_DOMAIN, domain.id, 0));
+    host.driver = this.makeDriver(host.plan, host.machine);
+    await this.during(host.driver.start());
+    for (const plugin of plugins) await this.lab.during(host.driver.load(plugin));
+    await this.lab.runUntil(() => guests.every(({ guest }) => guest.netfront.carrier), 60_000);
+  }
+
+  /** @internal Makes a guest's domain known to its host's store, and its vif. */
+  async plugIn(host: Host, plan: GuestPlan, id: number): Promise<void> {
+    const { store } = host.machine.domain(DRIVER_DOMAIN)!;
+    await introduceDomain(store, id, plan.name);
+    await createVif(store, {
+      guest: id,
+      backend: DRIVER_DOMAIN,
+      handle: 0,
+      mac: plan.mac,
+      mtu: plan.mtu,
+      accel: plan.accel,
+      rate: null,
+      limits: plan.limits,
+    });
+  }
+
+  /** Lets frames arrive that a wire's rate or delay keeps back: a timer for the next of them, while there are some. */
+  private keepTime(): void {
+    const { hardware } = this;
+    const { clock } = this.lab;
+    let due = Infinity;
+    let cancel = (): void => undefined;
+    const look = (): void => {
+      due = hardware.advance(clock.now() * 1000);
+      if (due !== Infinity) cancel = clock.after(Math.max(0, due / 1000 - clock.now()), look);
+    };
+    hardware.onDoorbell = () => {
+      cancel();
+      cancel = clock.after(0, look);
+    };
+  }
+
+  private async startHost(plan: HostPlan, machine: SimMachine): Promise<void> {
+    const { store } = machine.domain(DRIVER_DOMAIN)!;
+    const guests = new Map<string, RunningGuest>();
+    const host: Host = { name: plan.name, plan, machine, driver: this.makeDriver(plan, machine), guests };
+    this.hosts.set(plan.name, host);
+    await this.during(introduceDomain(store, DRIVER_DOMAIN, `driver domain ${plan.name}`));
+    await this.during(host.driver.start());
+    for (const [i, guest] of plan.guests.entries())
+      guests.set(guest.name, await this.startGuest(host, guest, i + 1));
+  }
+
+  private makeDriver(host: HostPlan, machine: SimMachine): DriverDomain {
     const nic = this.hardware.nicOf(host.name)!;
-    const driver = new DriverDomain({
-      domain,
+    return new DriverDomain({
+      domain: machine.domain(DRIVER_DOMAIN)!,
       hardware: {
         ports: this.hardware.portsOf(host.name),
         registers: (page) => this.hardware.registers(nic, page),
@@ -195,31 +289,12 @@ export class OneThreadLab {
       merging: this.plan.merging,
       pluginsFrom: this.plan.pluginsFrom,
     });
-    const guests = new Map<string, RunningGuest>();
-    this.hosts.set(host.name, { name: host.name, machine, driver, guests });
-    await this.during(introduceDomain(domain.store, DRIVER_DOMAIN, `driver domain ${host.name}`));
-    await this.during(driver.start());
-    for (const [i, plan] of host.guests.entries())
-      guests.set(plan.name, await this.startGuest(machine, plan, i + 1));
   }
 
-  private async startGuest(machine: SimMachine, plan: GuestPlan, id: number): Promise<RunningGuest> {
-    const toolstack = machine.domain(DRIVER_DOMAIN)!.store;
-    const domain = machine.createDomain(id, `guest ${plan.name}`);
+  private async startGuest(host: Host, plan: GuestPlan, id: number): Promise<RunningGuest> {
+    const domain = host.machine.createDomain(id, `guest ${plan.name}`);
     const stack = new SwitchableSink();
-    await this.during(introduceDomain(toolstack, id, plan.name));
-    await this.during(
-      createVif(toolstack, {
-        guest: id,
-        backend: DRIVER_DOMAIN,
-        handle: 0,
-        mac: plan.mac,
-        mtu: plan.mtu,
-        accel: plan.accel,
-        rate: null,
-        limits: plan.limits,
-      }),
-    );
+    await this.during(this.plugIn(host, plan, id));
     const guest = new Guest({
       domain,
       handle: 0,
@@ -227,12 +302,15 @@ export class OneThreadLab {
       onReady: () => {
         stack.onReady();
       },
+      onConnected: () => {
+        stack.onConnected();
+      },
       queues: plan.queues,
       pluginsFrom: this.plan.pluginsFrom,
       during: (work) => this.lab.during(work),
     });
     await this.during(guest.start());
-    return { guest, domain, stack };
+    return { plan, guest, domain, stack };
   }
 
   /** Steps the lab until a promise of its own is kept. */

@@ -115,6 +115,22 @@ export async function setAccel(
   else await store.write(key, port);
 }
 
+/**
+ * Lets a vif whose halves have both closed begin again, as a toolstack does when a driver domain was restarted: the new
+ * netback offers its features, and the frontend, which goes on watching, connects.
+ */
+export async function restartVif(
+  store: Store,
+  backend: DomainId,
+  guest: DomainId,
+  handle: number,
+): Promise<void> {
+  await store.transaction(async (tx) => {
+    for (const path of [frontendPath(guest, handle), backendPath(backend, guest, handle)])
+      await store.write(`${path}/state`, String(XenbusState.Initialising), tx);
+  });
+}
+
 /** Asks both drivers to let a vif go: the orderly way, as `xl network-detach` does. */
 export async function closeVif(
   store: Store,
@@ -138,6 +154,11 @@ export async function removeVif(
 ): Promise<void> {
   await store.remove(backendPath(backend, guest, handle));
   await store.remove(frontendPath(guest, handle));
+}
+
+/** Forgets a domain that is gone, or has moved to another host: its own directory. */
+export async function forgetDomain(store: Store, id: DomainId): Promise<void> {
+  await store.remove(`/local/domain/${id}`);
 }
 
 /** Makes a directory that `owner` writes and `reader` reads; what is made below it inherits that. */

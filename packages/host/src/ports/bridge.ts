@@ -51,6 +51,8 @@ export class Bridge {
   private readonly ports: (Port | undefined)[] = [];
   private readonly table: MacTable;
   private observer: BridgeObserver | undefined;
+  /** Addresses that are led to one port whatever is learned, with the port's number. */
+  private readonly pins: { high: number; low: number; port: number }[] = [];
 
   /**
    * @param memory what frames' addresses point into.
@@ -90,6 +92,28 @@ export class Bridge {
     for (const port of this.ports) if (port?.name === name) port.observe(observer);
   }
 
+  /** Leads frames for an address (in the two words of a `MacTable`) to one port, whatever is learned. */
+  pin(high: number, low: number, to: BridgePort): void {
+    this.unpin(high, low);
+    const port = this.ports.findIndex((candidate) => candidate === to);
+    this.pins.push({ high, low, port });
+    this.moved();
+  }
+
+  /** Ends that. */
+  unpin(high: number, low: number): void {
+    const at = this.pins.findIndex((pin) => pin.high === high && pin.low === low);
+    if (at < 0) return;
+    this.pins.splice(at, 1);
+    this.moved();
+  }
+
+  /** @internal The port that an address is behind, or {@link UNKNOWN_PORT}. */
+  find(high: number, low: number): number {
+    for (const pin of this.pins) if (pin.high === high && pin.low === low) return pin.port;
+    return this.table.find(high, low, this.clock.now());
+  }
+
   /** Ports with counters, and the addresses learned. */
   describe(): {
     ports: ({ name: string } & BridgePortStatistics)[];
@@ -116,7 +140,7 @@ export class Bridge {
     if (this.observer !== undefined) this.observer(frame, from.name);
     from.learn(macHigh(bytes, at + 6), macLow(bytes, at + 6), this.table, this.clock);
     if ((bytes[at]! & GROUP_BIT) === 0) {
-      const to = from.lookUp(macHigh(bytes, at), macLow(bytes, at), this.table, this.clock);
+      const to = from.lookUp(macHigh(bytes, at), macLow(bytes, at));
       if (to === from.number) {
         statistics.filtered++;
         return;
@@ -227,10 +251,10 @@ class Port implements BridgePort, FrameSink {
     table.learn(high, low, this.number, now);
   }
 
-  lookUp(high: number, low: number, table: MacTable, clock: Clock): number {
+  lookUp(high: number, low: number): number {
     if (high === this.destinationHigh && low === this.destinationLow && --this.destinationLeft > 0)
       return this.destinationPort;
-    const port = table.find(high, low, clock.now());
+    const port = this.bridge.find(high, low);
     this.destinationHigh = port === UNKNOWN_PORT ? -1 : high;
     this.destinationLow = low;
     this.destinationPort = port;

@@ -9,10 +9,10 @@ export interface DomainContext {
   readonly lab: Lab;
   /** Its place in the lab's tables. */
   readonly slot: number;
-  /** The host that it runs on: domain numbers mean something within one host only. */
-  readonly host: number;
-  /** Its number there. */
-  readonly id: DomainId;
+  /** The host that it runs on: domain numbers mean something within one host only. Changes when it moves. */
+  host: number;
+  /** Its number there. Changes when it moves. */
+  id: DomainId;
   /** What a test lets go wrong. */
   readonly faults: Faults;
 }

@@ -36,8 +36,6 @@ export interface DomainParts {
 
 /** A domain of a simulated machine. */
 export class SimDomain implements Domain {
-  /** Its number. */
-  readonly id: DomainId;
   /** The memory that all addresses point into. */
   readonly memory: Memory;
   /** Its private pages. */
@@ -48,10 +46,10 @@ export class SimDomain implements Domain {
   readonly foreign: SimForeign;
   /** Its event channels. */
   readonly events: SimEvents;
-  /** Its connection to the store. */
-  readonly store: StoreClient;
   /** Its loop and clock. */
   readonly loop: CountedLoop;
+  private readonly context: DomainContext;
+  private connection: StoreClient;
   private readonly lines: LineLimit;
 
   /**
@@ -63,15 +61,39 @@ export class SimDomain implements Domain {
     readonly name: string,
   ) {
     const { context, memory, loop, store, deviceAt, log } = parts;
-    this.id = context.id;
+    this.context = context;
     this.memory = memory;
     this.loop = loop;
-    this.store = store;
+    this.connection = store;
     this.pages = new SimPages(context);
     this.grants = new SimGrants(context);
     this.foreign = new SimForeign(context, deviceAt);
     this.events = new SimEvents(context, loop);
     this.lines = new LineLimit(loop, log);
+  }
+
+  /** Its number on the host that it is on now. */
+  get id(): DomainId {
+    return this.context.id;
+  }
+
+  /** Its connection to that host's store. */
+  get store(): StoreClient {
+    return this.connection;
+  }
+
+  /**
+   * It lives on another host now, with its memory. It was suspended: it has no port, no mapping and no grant.
+   * @param host the new host's number.
+   * @param id its number there.
+   * @param store its connection to the store there; the old one is closed.
+   */
+  rehome(host: number, id: DomainId, store: StoreClient): void {
+    this.connection.close();
+    this.context.host = host;
+    this.context.id = id;
+    this.connection = store;
+    this.foreign.forgetPeer();
   }
 
   /** One line for the operator: 50 at once, then 10 a second. */

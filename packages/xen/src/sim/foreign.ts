@@ -189,6 +189,11 @@ export class SimForeign implements ForeignGrants {
     }
   }
 
+  /** The domain moved: a number means another domain now. */
+  forgetPeer(): void {
+    this.peer = -1;
+  }
+
   /** The peer's slot, remembered from the last call while the same domain is in it. */
   private slotOf(peer: DomainId): number {
     const { lab, host } = this.at;

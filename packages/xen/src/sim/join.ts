@@ -15,7 +15,7 @@ import type { Faults } from './faults.js';
 import { Lab } from './lab.js';
 import { SharedMemory } from './memory.js';
 import type { DeviceResolver, RegisterHandler } from './registers.js';
-import type { MachineDescription } from './shared-machine.js';
+import type { DomainSeat, MachineDescription } from './shared-machine.js';
 import { wakeDomain } from './wake.js';
 
 /** What a worker brings along. */
@@ -47,6 +47,8 @@ export class JoinedMachine {
   deviceResolver: DeviceResolver = () => undefined;
   private readonly lab: Lab;
   private readonly devices = new Map<Address, RegisterHandler>();
+  /** Handles what the store sent; another one after a move. */
+  private mail: () => void;
 
   constructor(description: MachineDescription, id: DomainId, options: JoinOptions) {
     const { waker, storePort } = options;
@@ -81,11 +83,19 @@ export class JoinedMachine {
       options.name ?? `dom${id}`,
     );
     this.domain = domain;
+    this.mail = port.poll;
     this.loop.connect({
       deliver: () => domain.events.deliver(),
-      mail: port.poll,
+      mail: () => this.mail(),
       idle: () => domain.grants.retry(),
     });
+  }
+
+  /** The suspended domain was moved (`SharedMachine.moveDomain`): this is its seat from here on. */
+  rehome({ description, id, storePort }: Pick<DomainSeat, 'description' | 'id' | 'storePort'>): void {
+    const port = pollingPort(storePort);
+    this.mail = port.poll;
+    this.domain.rehome(description.host, id, new StoreClient(connectPort(port.like)));
   }
 
   /** Says who handles writes, from this thread, to a page of registers; ends with the function returned. */

@@ -161,6 +161,29 @@ export class Lab {
     this.reap();
   }
 
+  /**
+   * Gives a domain another number on another host: all that a move is, as its memory stays where it is. Nobody
+   * that knew it by the old number reaches it any more.
+   * @throws MachineError `CLOSED` when the number is taken there; `IN_USE` when it still has ports, mappings or
+   * grants, which mean something on the old host only. Nothing has changed then.
+   */
+  moveDomain(slot: number, host: number, domid: number): void {
+    if (this.find(host, domid) >= 0)
+      throw new MachineError('CLOSED', `domain ${domid} exists on host ${host}; choose another number`);
+    const { grants, mappings, ports } = this.holdings(slot);
+    if (grants + mappings + ports > 0)
+      throw new MachineError(
+        'IN_USE',
+        `expected a suspended domain, without grants, mappings and ports; saw ${grants}, ${mappings} and ${ports}; ` +
+          'suspend its devices first; a grant that a backend still maps ends when that unmaps it',
+      );
+    const { words } = this.memory;
+    const record = this.plan.record(slot) >>> 2;
+    words[record + HOST] = host;
+    words[record + DOMID] = domid;
+    words[record + GENERATION]!++;
+  }
+
   /** Frees what dead domains left and nobody uses any more; true when nothing is left of any. */
   reap(): boolean {
     const { words } = this.memory;

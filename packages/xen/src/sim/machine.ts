@@ -48,6 +48,8 @@ interface Resident {
   readonly domain: SimDomain;
   readonly context: DomainContext;
   readonly owner: JobOwner;
+  /** Where its lines go: the machine that it is on. */
+  home: SimMachine;
 }
 
 /**
@@ -119,18 +121,18 @@ export class SimMachine {
     const context: DomainContext = { lab: lab.core, slot, host: this.host, id: chosen, faults: lab.faults };
     const owner: JobOwner = { state: 'running', held: [] };
     const loop = new SimLoop(lab, owner);
-    const transport = connectDirect(this.storeServer, chosen, this.storeQueue(owner, chosen));
-    const domain = new SimDomain(
+    const domain: SimDomain = new SimDomain(
       {
         context,
         memory: lab.audit?.memory(context) ?? lab.memory,
         loop,
-        store: new StoreClient(transport),
+        store: this.openStore(owner, chosen),
         deviceAt: (page) => lab.deviceAt(page),
-        log: (level, message) => this.line(chosen, level, message),
+        log: (level, message) => resident.home.line(context.id, level, message),
       },
       name ?? `dom${chosen}`,
     );
+    const resident: Resident = { domain, context, owner, home: this };
     if (lab.audit !== null) domain.foreign.observer = lab.audit.observer(context);
     lab.addUpcall(
       slot,
@@ -138,7 +140,7 @@ export class SimMachine {
       () => domain.events.deliver(),
       () => domain.grants.retry(),
     );
-    this.residents.set(chosen, { domain, context, owner });
+    this.residents.set(chosen, resident);
     return domain;
   }
 
@@ -160,6 +162,27 @@ export class SimMachine {
     this.lab.removeUpcall(resident.context.slot);
     this.lab.core.destroyDomain(resident.context.slot);
     if (id !== PRIVILEGED_DOMID) this.storeServer.releaseDomain(id);
+  }
+
+  /**
+   * Moves a suspended domain, with its memory and its programs, to another host of the lab. Whoever holds the
+   * domain goes on holding it; its number and its store are others from here on, and this host forgets it.
+   * @param id its number here.
+   * @param to the other host.
+   * @param newId its number there; the lowest free one when left out.
+   * @returns its number there.
+   * @throws MachineError `IN_USE` when it is not suspended, `CLOSED` when the number is taken; it stays then.
+   */
+  moveDomain(id: DomainId, to: SimMachine, newId = to.lowestFree()): DomainId {
+    const resident = this.resident(id);
+    resident.domain.grants.retry();
+    this.lab.core.moveDomain(resident.context.slot, to.host, newId);
+    this.residents.delete(id);
+    to.residents.set(newId, resident);
+    resident.home = to;
+    resident.domain.rehome(to.host, newId, to.openStore(resident.owner, newId));
+    this.storeServer.releaseDomain(id);
+    return newId;
   }
 
   /** Who a domain's steps belong to: the key that a scheduler's `profile` is told. */
@@ -230,6 +253,10 @@ export class SimMachine {
       })),
       store: this.storeServer.describe(),
     };
+  }
+
+  private openStore(owner: JobOwner, id: DomainId): StoreClient {
+    return new StoreClient(connectDirect(this.storeServer, id, this.storeQueue(owner, id)));
   }
 
   /** Runs a connection's messages one by one, in order, each a step of its own. */

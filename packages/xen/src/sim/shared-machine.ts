@@ -139,12 +139,27 @@ export class SharedMachine {
   createDomain(id?: DomainId, name?: string): DomainSeat {
     let chosen = id ?? 0;
     while (id === undefined && this.residents.has(chosen)) chosen++;
-    const slot = this.lab.createDomain(this.host, chosen);
-    const { port1, port2 } = new MessageChannel();
-    const connection = servePort(this.storeServer, chosen, this.wakingPort(port1, slot));
-    const resident = { slot, name: name ?? `dom${chosen}`, connection, port: port1 };
-    this.residents.set(chosen, resident);
-    return { description: this.description, id: chosen, name: resident.name, storePort: port2 };
+    return this.seat(chosen, this.lab.createDomain(this.host, chosen), name ?? `dom${chosen}`);
+  }
+
+  /**
+   * Moves a suspended domain, with its memory and its thread, to another host of the lab: its thread is told of
+   * its new seat, and calls `rehome` with it. This host forgets it.
+   * @param id its number here.
+   * @param to the other host.
+   * @param newId its number there; the lowest free one when left out.
+   * @throws MachineError `IN_USE` when it is not suspended, `CLOSED` when the number is taken; it stays then.
+   */
+  moveDomain(id: DomainId, to: SharedMachine, newId?: DomainId): DomainSeat {
+    const { slot, name, connection, port } = this.resident(id);
+    let chosen = newId ?? 0;
+    while (newId === undefined && to.residents.has(chosen)) chosen++;
+    this.lab.moveDomain(slot, to.host, chosen);
+    this.residents.delete(id);
+    connection.close();
+    port.close();
+    this.storeServer.releaseDomain(id);
+    return to.seat(chosen, slot, name);
   }
 
   /**
@@ -235,6 +250,13 @@ export class SharedMachine {
       domains: [...this.residents].map(([id, { slot, name }]) => ({ id, name, ...this.lab.holdings(slot) })),
       store: this.storeServer.describe(),
     };
+  }
+
+  private seat(id: DomainId, slot: number, name: string): DomainSeat {
+    const { port1, port2 } = new MessageChannel();
+    const connection = servePort(this.storeServer, id, this.wakingPort(port1, slot));
+    this.residents.set(id, { slot, name, connection, port: port1 });
+    return { description: this.description, id, name, storePort: port2 };
   }
 
   /** Looks after what dead domains left while others still use it. */

@@ -1,0 +1,169 @@
+/**
+ * Moves a guest between two hosts of a lab, with its connections open: the order of the steps, which is what keeps
+ * frames from being lost, doubled or overtaken. The same for both kinds of lab; each says how its steps are taken.
+ *
+ *     hold      frames for the guest wait at its old host from here on
+ *     suspend   the guest sends what it took, its plugin goes, what the old host had for it is delivered, rings end
+ *     move      its vif goes from the old host's store; the guest gets a number and a store connection on the new host
+ *     expect    the new host has a port for it, held, and announces its address: bridges and plugins learn it
+ *     resume    as soon as the old host has seen that: its vif is made, the guest reconnects and reads the new host's keys
+ *     open      once more announced and seen, nothing comes to the old host any more: what waited there is delivered
+ *               first, then what waited at the new one, then the port is open
+ *
+ * What is guaranteed. A frame that was sent to the guest through bridges, before the first announcement reached the
+ * sender's bridge, arrives at the old host before the announcement does, as links keep order; every later one goes to
+ * the new host. So none is lost while the holds have room (`holdFull` counts), none comes twice, and none overtakes an
+ * earlier one. A plugin that has not heard of the move until the second announcement sends across the wire what is
+ * here: such frames are lost, and the old host's bridge counts them as `filtered`. Group frames that come between the
+ * hold and the first announcement are not kept (`holdGroup`).
+ */
+import type { DomainId } from '@netaccel/xen';
+import type { DeskCalls } from './vif-desk.js';
+import type { VifPortStatistics } from '../ports/vif-port.js';
+
+/** How long an announcement may take to the old host; hosts that share no wire wait for so long in vain. */
+const ANNOUNCE_MS = 250;
+/** How long the guest may take to be connected on the new host. */
+const RESUME_MS = 10_000;
+
+/** Why a guest was not moved. It is where it was, and runs. */
+export type MigrationCode =
+  'NO_GUEST' | 'NO_HOST' | 'SAME_HOST' | 'NAME_TAKEN' | 'NO_ROOM' | 'UNDER_WAY' | 'FAILED';
+
+/** A guest was not moved. */
+export class MigrationError extends Error {
+  /**
+   * @param code why.
+   * @param message what was expected, what was seen, what to do.
+   */
+  constructor(
+    readonly code: MigrationCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.name = 'MigrationError';
+  }
+}
+
+/** What a migration did. */
+export interface MigrationReport {
+  readonly guest: string;
+  readonly from: string;
+  readonly to: string;
+  /** Milliseconds from when the guest took no more frames until frames flowed on the new host. */
+  readonly pauseMs: number;
+  /** Frames that waited at the old host and were delivered after the move. */
+  readonly carried: number;
+  /** Frames lost on the way, by reason; all zero when the pause was short enough for the holds. */
+  readonly lost: Readonly<Record<'holdFull' | 'holdGroup' | 'txUnanswered', number>>;
+  /** Whether both announcements reached the old host in time: else nothing is promised about order. */
+  readonly announced: boolean;
+}
+
+/** A host, as a migration drives it. */
+export interface MigrationHost {
+  readonly name: string;
+  /** Its driver domain's vif ports. */
+  readonly desk: DeskCalls;
+  /** Makes the moved guest's vif in this host's store. */
+  createVif(id: DomainId): Promise<void>;
+  /** Removes it, and the guest's own directory; resolves when the host's netback has let go of it. */
+  removeVif(id: DomainId): Promise<void>;
+}
+
+/** A guest, as a migration drives it. */
+export interface MigrationGuest {
+  readonly name: string;
+  readonly mac: Uint8Array;
+  /** The host that it is on now, and its number there. */
+  readonly host: string;
+  readonly id: DomainId;
+  /** Answers how many frames it took and could not send. */
+  suspend(): Promise<number>;
+  /** Gives it a number on another host; answers that. */
+  move(to: MigrationHost): Promise<DomainId>;
+  /** Resolves when frames flow. */
+  resume(timeoutMs: number): Promise<void>;
+}
+
+/** Microseconds or milliseconds do not matter here: any clock that runs on. */
+export interface MigrationClock {
+  /** Milliseconds. */
+  now(): number;
+}
+
+/**
+ * Moves it. On failure the guest is back where it was, connected.
+ * @throws MigrationError `FAILED`.
+ */
+export async function migrateGuest(
+  guest: MigrationGuest,
+  from: MigrationHost,
+  to: MigrationHost,
+  clock: MigrationClock,
+): Promise<MigrationReport> {
+  const oldId = guest.id;
+  await from.desk.hold(oldId, guest.mac, true);
+  const pausedAt = clock.now();
+  const txUnanswered = await guest.suspend();
+  await from.removeVif(oldId);
+  let announced: boolean;
+  try {
+    announced = await arrive(guest, from, to);
+  } catch (error) {
+    await goBack(guest, from, to, guest.host !== from.name);
+    const why = error instanceof Error ? error.message : String(error);
+    throw new MigrationError(
+      'FAILED',
+      `${guest.name} could not go on on ${to.name} and is back on ${from.name}: ${why}`,
+      { cause: error },
+    );
+  }
+  const { frames, statistics } = await from.desk.leave(guest.mac);
+  await to.desk.open(guest.id, frames);
+  return {
+    guest: guest.name,
+    from: from.name,
+    to: to.name,
+    pauseMs: clock.now() - pausedAt,
+    carried: frames.length,
+    lost: { ...lossesOf(statistics), txUnanswered },
+    announced,
+  };
+}
+
+/** The guest runs on the new host, behind a held port. Answers whether the old host has heard of it, twice. */
+async function arrive(guest: MigrationGuest, from: MigrationHost, to: MigrationHost): Promise<boolean> {
+  const id = await guest.move(to);
+  await to.desk.expect(id, guest.mac);
+  const once = await from.desk.announced(guest.mac, 1, ANNOUNCE_MS);
+  await to.createVif(id);
+  await guest.resume(RESUME_MS);
+  await to.desk.announce(id, guest.mac);
+  return (await from.desk.announced(guest.mac, 2, once ? ANNOUNCE_MS : 0)) && once;
+}
+
+/** The guest is connected on its old host again, and what waited for it there is delivered. */
+async function goBack(
+  guest: MigrationGuest,
+  from: MigrationHost,
+  to: MigrationHost,
+  moved: boolean,
+): Promise<void> {
+  let { id } = guest;
+  if (moved) {
+    await guest.suspend();
+    await to.removeVif(id);
+    await to.desk.forget(id);
+    id = await guest.move(from);
+  }
+  await from.desk.expect(id, guest.mac);
+  await from.createVif(id);
+  await guest.resume(RESUME_MS);
+  await from.desk.open(id, []);
+}
+
+function lossesOf({ holdFull, holdGroup }: Readonly<VifPortStatistics>) {
+  return { holdFull, holdGroup };
+}

@@ -1,0 +1,203 @@
+/**
+ * A vif's port of its host's bridge: the way from the bridge to netback, which can be held while the guest is away.
+ *
+ * Open, a frame goes straight through. Held, frames for the guest are kept in order, the bridge leads all of them here
+ * whatever it learns meanwhile, and announcements of the guest's address from elsewhere are counted: on one path of
+ * bridges nothing that was sent before such an announcement comes after it. Owned by the vif desk.
+ */
+import { PAGE_BYTES, FramePool } from '@netaccel/core-hooks';
+import type { Frame, FrameSink } from '@netaccel/core-hooks';
+import type { Netback } from '@netaccel/netback';
+import { macHigh, macLow } from '@netaccel/nic-vi';
+import type { Domain } from '@netaccel/xen';
+import { isAnnouncementOf } from './announcement.js';
+import type { Bridge, BridgePort } from './bridge.js';
+import { HeldFrames } from './held-frames.js';
+import type { HeldFrame } from './held-frames.js';
+
+const GROUP_BIT = 1;
+/** Buffers from which held frames are delivered, each as large as any frame. */
+const BUFFERS = 16;
+const BUFFER_PAGES = 17;
+/** Frames that are delivered before the guest gets time to take them, and their bytes: well below netback's backlog. */
+const BATCH_FRAMES = 512;
+const BATCH_BYTES = 1024 * 1024;
+/** How long the guest may take to empty its ring before the next batch is delivered all the same. */
+const DRAIN_MS = 1000;
+
+/** Counters of a vif's port. */
+export interface VifPortStatistics {
+  /** Frames that waited while the port was held. */
+  held: number;
+  /** Frames that came while it was held and full: lost. */
+  holdFull: number;
+  /** Group frames that came while the guest was on its way to another host: its port there has its own copies. */
+  holdGroup: number;
+  /** Frames that came while there was no vif behind the port, and that was not known: lost. */
+  unplugged: number;
+}
+
+/** The port. */
+export class VifPort implements FrameSink {
+  /** The vif, or null before it serves and after it is gone. */
+  vif: Netback | null = null;
+  /** Counters. */
+  readonly statistics: VifPortStatistics = { held: 0, holdFull: 0, holdGroup: 0, unplugged: 0 };
+  private held: HeldFrames | null = null;
+  private groups = true;
+  private announcements = 0;
+  private readonly waiting = new Set<() => void>();
+  private readonly port: BridgePort;
+  // The guest's address, known from the first hold on.
+  private high = 0;
+  private low = 0;
+
+  /**
+   * @param domain the driver domain.
+   * @param bridge what it is a port of.
+   * @param name its name there.
+   */
+  constructor(
+    private readonly domain: Domain,
+    private readonly bridge: Bridge,
+    readonly name: string,
+  ) {
+    this.port = bridge.attach(name, this);
+  }
+
+  /** Frames from the guest into the bridge. */
+  get input(): FrameSink {
+    return this.port.input;
+  }
+
+  /** Frames that wait. */
+  get waitingFrames(): number {
+    return this.held?.length ?? 0;
+  }
+
+  /** A frame for the guest. */
+  deliver(frame: Frame): void {
+    if (this.held !== null) this.keep(frame, this.held);
+    else if (this.vif !== null) this.vif.deliver(frame);
+    else this.statistics.unplugged++;
+  }
+
+  /** The batch is over. */
+  flush(): void {
+    if (this.held === null) this.vif?.flush();
+  }
+
+  /**
+   * From here on frames wait.
+   * @param mac the guest's address: the bridge leads its frames here, whatever it learns.
+   * @param groups whether group frames do, too: not when another port takes the guest's copies of them.
+   */
+  hold(mac: Uint8Array, groups: boolean): void {
+    this.held ??= new HeldFrames(this.domain.memory);
+    this.groups = groups;
+    this.high = macHigh(mac, 0);
+    this.low = macLow(mac, 0);
+    this.bridge.pin(this.high, this.low, this.port);
+  }
+
+  /** Resolves when the guest's address was announced from elsewhere `count` times since the hold: whether in time. */
+  announced(count: number, withinMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (this.announcements < count) return;
+        end(true);
+      };
+      const end = (inTime: boolean): void => {
+        cancel();
+        this.waiting.delete(look);
+        resolve(inTime);
+      };
+      const cancel = this.domain.loop.after(withinMs, () => {
+        end(false);
+      });
+      this.waiting.add(look);
+      look();
+    });
+  }
+
+  /** The guest is elsewhere for good: what waits leaves, and the port goes. */
+  leave(): HeldFrame[] {
+    const frames = this.held?.take() ?? [];
+    this.close();
+    return frames;
+  }
+
+  /**
+   * The guest is here: what came earlier is delivered, then what waits, then the port is open. What came is never
+   * overtaken.
+   * @param earlier frames that another port held before this one.
+   */
+  async open(earlier: readonly HeldFrame[]): Promise<void> {
+    const { held } = this;
+    if (held === null) return;
+    held.prepend(earlier);
+    const address = this.domain.pages.allocate(BUFFERS * BUFFER_PAGES);
+    const pool = new FramePool(BUFFERS, address, BUFFER_PAGES * PAGE_BYTES);
+    while (this.release(held, pool) || pool.free < BUFFERS) await this.drained();
+    this.bridge.unpin(this.high, this.low);
+    this.held = null;
+    this.announcements = 0;
+    this.domain.pages.free(address);
+  }
+
+  /** Takes the port off the bridge. Idempotent. */
+  close(): void {
+    this.vif = null;
+    if (this.held !== null) this.bridge.unpin(this.high, this.low);
+    this.held = null;
+    this.port.detach();
+  }
+
+  /** Delivers a batch of what waits; whether there is more. */
+  private release(held: HeldFrames, pool: FramePool): boolean {
+    let bytes = 0;
+    for (let n = 0; n < BATCH_FRAMES && bytes < BATCH_BYTES && held.length > 0; n++) {
+      if (pool.free === 0) this.vif?.flush();
+      const frame = pool.allocate();
+      if (frame === null) break;
+      if (held.shift(frame)) {
+        bytes += frame.length;
+        if (this.vif === null) this.statistics.unplugged++;
+        else this.vif.deliver(frame);
+      }
+      frame.release();
+    }
+    this.vif?.flush();
+    return held.length > 0;
+  }
+
+  /** Resolves when what was delivered is on the guest's ring; a guest that does not take it is not waited for long. */
+  private async drained(): Promise<void> {
+    const { loop } = this.domain;
+    await new Promise<void>((resolve) => {
+      const cancel = loop.after(DRAIN_MS, resolve);
+      const over = (): void => {
+        cancel();
+        resolve();
+      };
+      (this.vif?.fence() ?? Promise.resolve([])).then(over, over);
+    });
+  }
+
+  private keep(frame: Frame, held: HeldFrames): void {
+    const { bytes } = this.domain.memory;
+    if ((bytes[frame.address]! & GROUP_BIT) !== 0) {
+      if (isAnnouncementOf(bytes, frame, this.high, this.low)) {
+        this.announcements++;
+        for (const look of [...this.waiting]) look();
+        return;
+      }
+      if (!this.groups) {
+        this.statistics.holdGroup++;
+        return;
+      }
+    }
+    if (held.push(frame)) this.statistics.held++;
+    else this.statistics.holdFull++;
+  }
+}
