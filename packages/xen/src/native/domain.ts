@@ -8,6 +8,7 @@ import type { LogLevel } from '@netaccel/core-hooks';
 import type { DomainId, Ledger } from '../machine.js';
 import { LineLimit } from '../sim/log.js';
 import type { SharedMemory } from '../sim/memory.js';
+import { StoreError } from '../store/error.js';
 import { Device } from './abi.js';
 import { Arena } from './arena.js';
 import { zeroCounters } from './counters.js';
@@ -21,7 +22,7 @@ import { DomainRounds } from './loop.js';
 import { NativePages } from './pages.js';
 import { NativeStore } from './store.js';
 import { connectSocket, openStoreDevice } from './store-transports.js';
-import type { NativeDomain, NativeDomainOptions } from './types.js';
+import type { NativeCounters, NativeDomain, NativeDomainOptions } from './types.js';
 
 const SOCKETS = ['/run/xenstored/socket', '/var/run/xenstored/socket'];
 const CAPABILITIES = '/proc/xen/capabilities';
@@ -30,7 +31,7 @@ const LARGEST_DOMAIN = 0x7fef;
 /**
  * Opens the domain that this process runs in.
  *
- * ```ts no-run
+ * ```ts
  * const domain = await openNativeDomain({ log: (level, message) => console.error(level, message) });
  * const driver = new NetbackDriver({ domain, network });
  * await driver.start();
@@ -62,13 +63,34 @@ export async function openNativeDomain(options: NativeDomainOptions = {}): Promi
     const id = await readDomainId(store, isDevice);
     store.setHome(`/local/domain/${id}`);
     const arena = new Arena(libc, options.arenaBytes);
-    return new OpenDomain(
-      { id, libc, arena, loop, store, storePath, counters },
-      options.log ?? (() => undefined),
-    );
+    const devices = openDevices(libc, arena, loop, counters);
+    return new OpenDomain({ ...devices, id, arena, loop, store, storePath, counters }, options.log);
   } catch (error) {
     store?.close();
     loop.close();
+    throw error;
+  }
+}
+
+interface Devices {
+  readonly events: NativeEvents;
+  readonly foreign: NativeForeign;
+  readonly grants: NativeGrants;
+}
+
+/** Opens all devices, or none. */
+function openDevices(libc: NativeLibc, arena: Arena, loop: DomainRounds, counters: NativeCounters): Devices {
+  const opened: { close(): void }[] = [];
+  const opening = <T extends { close(): void }>(device: T): T => {
+    opened.push(device);
+    return device;
+  };
+  try {
+    const events = opening(new NativeEvents(libc, arena, loop, counters));
+    const foreign = opening(new NativeForeign(libc, arena, events, counters));
+    return { events, foreign, grants: new NativeGrants(libc, arena, counters) };
+  } catch (error) {
+    for (const device of opened) device.close();
     throw error;
   }
 }
@@ -93,7 +115,10 @@ function isControlDomain(): boolean {
 /** The domain's number: xenstored's socket is domain 0's, and a device's relative paths are the domain's own. */
 async function readDomainId(store: NativeStore, isDevice: boolean): Promise<DomainId> {
   if (!isDevice) return 0;
-  const text = await store.readOptional('domid');
+  const text = await store.readOptional('domid').catch((error: unknown) => {
+    if (error instanceof StoreError && error.code === 'EACCES') return null;
+    throw error;
+  });
   const id = text !== null && /^\d{1,5}$/.test(text) ? Number(text) : -1;
   if (id >= 0 && id <= LARGEST_DOMAIN) return id;
   throw new NativeError(
@@ -103,14 +128,13 @@ async function readDomainId(store: NativeStore, isDevice: boolean): Promise<Doma
   );
 }
 
-interface Parts {
+interface Parts extends Devices {
   readonly id: DomainId;
-  readonly libc: NativeLibc;
   readonly arena: Arena;
   readonly loop: DomainRounds;
   readonly store: NativeStore;
   readonly storePath: string;
-  readonly counters: ReturnType<typeof zeroCounters>;
+  readonly counters: NativeCounters;
 }
 
 class OpenDomain implements NativeDomain {
@@ -122,25 +146,25 @@ class OpenDomain implements NativeDomain {
   readonly events: NativeEvents;
   readonly store: NativeStore;
   readonly loop: DomainRounds;
-  readonly counters: ReturnType<typeof zeroCounters>;
+  readonly counters: NativeCounters;
   readonly storePath: string;
   private readonly arena: Arena;
   private readonly lines: LineLimit;
   private closed = false;
 
-  constructor(parts: Parts, log: (level: LogLevel, message: string) => void) {
-    const { libc, arena, loop, counters } = parts;
+  constructor(parts: Parts, log: NativeDomainOptions['log'] = () => undefined) {
+    const { arena, loop } = parts;
     this.id = parts.id;
     this.loop = loop;
     this.store = parts.store;
     this.storePath = parts.storePath;
-    this.counters = counters;
+    this.counters = parts.counters;
     this.arena = arena;
     this.memory = arena.memory;
     this.pages = new NativePages(arena);
-    this.events = new NativeEvents(libc, arena, loop, counters);
-    this.foreign = new NativeForeign(libc, arena, this.events, counters);
-    this.grants = new NativeGrants(libc, arena, counters);
+    this.events = parts.events;
+    this.foreign = parts.foreign;
+    this.grants = parts.grants;
     this.lines = new LineLimit(loop, log);
     loop.onRoundEnd = () => {
       this.events.flush();
