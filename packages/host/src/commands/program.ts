@@ -29,6 +29,13 @@ const LOADED_ON_DEMAND = [
       (await import('../bench/command.js')).registerBench(program);
     },
   },
+  {
+    name: 'xen',
+    description: 'the drivers on a real Xen host',
+    load: async (program: Command) => {
+      (await import('./xen.js')).registerXen(program);
+    },
+  },
 ] as const;
 
 /** Makes the program. */

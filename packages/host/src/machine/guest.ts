@@ -4,8 +4,9 @@
 import { AcceleratorRegistry } from '@netaccel/core-hooks';
 import type { FrameSink, FrontendAcceleratorDefinition } from '@netaccel/core-hooks';
 import { Netfront } from '@netaccel/netfront';
+import type { NetfrontState } from '@netaccel/netfront';
 import type { Domain } from '@netaccel/xen';
-import { describePlugins, loadPlugin } from '../plugins.js';
+import { PluginLoadError, describePlugins, loadPlugin } from '../plugins.js';
 
 /** How long a suspend waits for its host to let go of pages. */
 const GRANTS_MS = 1000;
@@ -28,6 +29,10 @@ export interface GuestOptions {
   readonly pluginsFrom: string;
   /** Npm name or path of a frontend plugin that stands in for whichever one a backend names. */
   readonly frontend?: string;
+  /** Names of frontend plugins that a backend may have loaded here; any when left out: in a lab both are one user's. */
+  readonly allowed?: readonly string[];
+  /** The device or its accelerator changed its state. */
+  readonly onState?: (state: NetfrontState) => void;
   /** Runs work that leaves the thread: a one-thread machine waits for it. */
   readonly during?: <T>(work: Promise<T>) => Promise<T>;
 }
@@ -45,6 +50,12 @@ export class Guest {
     const during = options.during ?? ((work) => work);
     this.registry = new AcceleratorRegistry<FrontendAcceleratorDefinition>(
       async (name) => {
+        const { allowed } = options;
+        if (allowed !== undefined && !allowed.includes(name))
+          throw new PluginLoadError(
+            'UNRESOLVED',
+            `the backend names the plugin ${name}; expected one of: ${allowed.join(', ') || 'none'}`,
+          );
         const loaded = await during(loadPlugin(options.frontend ?? name, 'frontend', options.pluginsFrom));
         this.registry.register(options.frontend === undefined ? loaded : { ...loaded, name });
         this.loadFailures.delete(name);
@@ -65,6 +76,7 @@ export class Guest {
       onReady: options.onReady,
       onConnected: () => options.onConnected?.(),
       features: { queues: options.queues },
+      ...(options.onState !== undefined && { onState: options.onState }),
     });
   }
 

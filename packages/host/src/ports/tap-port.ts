@@ -30,6 +30,8 @@ export interface TapPortStatistics {
 export class TapPort implements FrameSink {
   /** Counters, besides the device's own. */
   readonly statistics: TapPortStatistics = { rxTapFull: 0, rxRefused: 0 };
+  /** The transmitter took no more when it was last polled: poll again when it says that it does. */
+  stopped = false;
   private readonly headers: FrameHeaders;
   private spare: Frame | null = null;
   private kept: Frame | null = null;
@@ -49,8 +51,12 @@ export class TapPort implements FrameSink {
 
   /** Reads what the kernel sends. True: there may be more. */
   poll(): boolean {
+    this.stopped = false;
     if (this.kept !== null) {
-      if (!this.out.startXmit(this.kept, false)) return false;
+      if (!this.out.startXmit(this.kept, false)) {
+        this.stopped = true;
+        return false;
+      }
       this.kept = null;
     }
     for (let n = 0; n < READ_BATCH; n++) {
@@ -61,6 +67,7 @@ export class TapPort implements FrameSink {
       }
       if (!this.out.startXmit(frame, true)) {
         this.kept = frame; // it goes first when there is room again
+        this.stopped = true;
         this.out.flush();
         return false;
       }
@@ -101,7 +108,10 @@ export class TapPort implements FrameSink {
 
   private read(): Frame | null {
     const room = (this.spare ??= this.out.allocate(MAX_TAP_FRAME_BYTES));
-    if (room === null) return null;
+    if (room === null) {
+      this.stopped = true;
+      return null;
+    }
     const bytes = this.device.readInto(room.home, MAX_TAP_FRAME_BYTES);
     if (bytes <= 0) return null;
     const small = bytes <= SMALL_BYTES ? this.out.allocate(bytes) : null;
