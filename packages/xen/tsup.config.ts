@@ -5,6 +5,7 @@ export default defineConfig({
     index: 'src/index.ts',
     'netif/index': 'src/netif/index.ts',
     'store/index': 'src/store/index.ts',
+    'store/socket': 'src/store/socket.ts',
     'sim/index': 'src/sim/index.ts',
     'sim/workers': 'src/sim/workers.ts',
     'native/index': 'src/native/index.ts',

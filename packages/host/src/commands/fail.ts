@@ -1,5 +1,6 @@
 /** Which exit code an error means, so that scripts can tell a bad file from a machine that lacks something. */
 import { ContractMismatchError, RegistryError } from '@netaccel/core-hooks';
+import { StoreSocketError } from '@netaccel/xen/store/socket';
 import { CaptureFileError } from '../capture/index.js';
 import { ControlError } from '../control/socket.js';
 import { LabFileError } from '../lab/index.js';
@@ -19,6 +20,7 @@ const BAD_INPUT = [
   RegistryError,
   ControlError,
   CaptureFileError,
+  StoreSocketError,
 ];
 
 /** What a command ends with for this error. */

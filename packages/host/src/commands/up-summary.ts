@@ -26,6 +26,9 @@ export function summary(report: LabReport): string {
     commands.push([`netaccel explain ${nameOf(guests[0])}`, 'why its frames go the way they do']);
   if (report.wires[0] !== undefined)
     commands.push([`netaccel capture ${report.wires[0].ends[0]} -w wire.pcapng`, 'what passes the wire']);
+  const store = report.hosts.find(({ storeSocket }) => storeSocket !== null)?.storeSocket;
+  if (store !== undefined && store !== null)
+    commands.push([`XENSTORED_PATH=${store} xenstore-ls -f`, 'what is in the store']);
   const width = Math.max(...commands.map(([command]) => command.length));
   return [
     `lab ${styled('bold', report.name)} is up, process ${report.pid}`,

@@ -1,4 +1,5 @@
 /** `netaccel up`: starts the lab of a file and runs it until Ctrl-C; then takes it down, and nothing is left. */
+import { resolve } from 'node:path';
 import type { LogLevel } from '@netaccel/core-hooks';
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
@@ -22,6 +23,7 @@ interface Flags {
   readonly name?: string;
   readonly trafficFree?: boolean;
   readonly plugins: boolean;
+  readonly storeSocket?: string;
   readonly verbose?: boolean;
 }
 
@@ -46,6 +48,10 @@ export function registerUp(program: Command): void {
     .option('--name <name>', "call the lab so, in place of the file's own name", labName)
     .option('--traffic-free', 'send nothing by itself: capture files behind guests are not replayed')
     .option('--no-plugins', 'load none of the plugins that the file names: everything goes the slow path')
+    .option(
+      '--store-socket <path>',
+      "serve the store for xenstore's own tools here; with several hosts, at path.HOST each",
+    )
     .option('--verbose', 'show what domains say, not only warnings')
     .option('--json', 'print one JSON object when the lab is up')
     .addHelpText(
@@ -54,6 +60,7 @@ export function registerUp(program: Command): void {
         ['netaccel up labs/two-hosts.yaml', 'two hosts, a guest on each, a wire'],
         ['netaccel up lab.yaml --no-plugins', 'without fast paths; "netaccel accel load" brings them'],
         ['netaccel up lab.yaml --name second', 'the same lab once more'],
+        ['netaccel up lab.yaml --store-socket store', 'then: XENSTORED_PATH=store xenstore-ls -f'],
       ])}\n\nFrom another terminal: netaccel ls, top, explain, accel, capture, exec.`,
     )
     .action((file: string, flags: Flags) => runCommand(flags.json, () => up(file, flags)));
@@ -68,6 +75,7 @@ async function up(file: string, flags: Flags): Promise<number> {
     running = await RunningLab.start(lab, {
       replay: flags.trafficFree !== true,
       plugins: flags.plugins,
+      storeSocket: flags.storeSocket === undefined ? null : resolve(flags.storeSocket),
       signal: interrupt.signal,
       progress: (what) => {
         progress.show(`${lab.name}: ${what}`);

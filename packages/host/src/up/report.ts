@@ -91,6 +91,8 @@ export interface HostReport {
   readonly plugins: readonly PluginDescription[];
   readonly ports: readonly PortReport[];
   readonly bridge: DriverDescription['bridge'] | null;
+  /** The socket that its store is served on (XENSTORED_PATH for xenstore's tools), or null. */
+  readonly storeSocket: string | null;
   /** The driver domain's own interface, or null. */
   readonly own: { readonly mac: string; readonly ip: string | null; readonly behind: string } | null;
   readonly guests: readonly GuestReport[];
@@ -166,6 +168,7 @@ export function hostReport(
   host: LabHost,
   answer: Answer<DriverDescription>,
   guests: readonly GuestReport[],
+  storeSocket: string | null,
 ): HostReport {
   const said = 'said' in answer ? answer.said : null;
   const own = host.driverDomain;
@@ -184,6 +187,7 @@ export function hostReport(
       rxBytes: port['rxBytes'] ?? 0,
     })),
     bridge: said?.bridge ?? null,
+    storeSocket,
     own:
       own === null
         ? null

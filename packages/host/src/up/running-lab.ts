@@ -19,6 +19,7 @@ import { LabNetworks, needsTaps } from './networks.js';
 import { planLab } from './plan.js';
 import { guestReport, hostReport } from './report.js';
 import type { LabReport } from './report.js';
+import { StoreSockets } from './store-sockets.js';
 
 /** How a lab is started. */
 export interface StartOptions {
@@ -26,6 +27,8 @@ export interface StartOptions {
   readonly replay: boolean;
   /** Whether the plugins that the file names are loaded. */
   readonly plugins: boolean;
+  /** Where the hosts' stores are served for xenstore's own tools, or null. */
+  readonly storeSocket: string | null;
   /** Aborts the start: what was started is stopped, and `start` rejects with its reason. */
   readonly signal: AbortSignal;
   /** Told what goes on. */
@@ -53,6 +56,7 @@ export class RunningLab {
   /** Captures under way. */
   readonly captures: CaptureDesk;
   private stopServing: () => void = () => undefined;
+  private stores: StoreSockets | null = null;
   private stopping: Promise<void> | null = null;
 
   private constructor(
@@ -103,6 +107,8 @@ export class RunningLab {
         lines,
       );
       running.stopServing = await serveControl(description.name, methodsOf(running), streamsOf(running));
+      if (options.storeSocket !== null)
+        running.stores = await StoreSockets.open(options.storeSocket, [...running.lab.hosts.values()]);
       if (options.plugins) await running.loadPlugins(step);
       signal.throwIfAborted();
       return running;
@@ -144,6 +150,7 @@ export class RunningLab {
 
   private async end(): Promise<void> {
     this.captures.close();
+    this.stores?.close();
     this.stopServing();
     await this.lab.stop();
     if (this.networks !== null) await within(CLOSE_MS, this.networks.close());
@@ -183,7 +190,7 @@ export class RunningLab {
     const reports = await Promise.all(
       host.guests.map(async (guest, i) => guestReport(host, guest, i + 1, await asked[i]!, said)),
     );
-    return hostReport(this.description, host, said, reports);
+    return hostReport(this.description, host, said, reports, this.stores?.pathOf(host.name) ?? null);
   }
 }
 

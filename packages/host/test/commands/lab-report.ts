@@ -82,6 +82,7 @@ export function labReport(
           },
         ],
         bridge: null,
+        storeSocket: null,
         own: { mac: '02:00:00:00:00:a0', ip: '10.77.0.1/24', behind: 'tap' },
         guests: [guestReport(changes.guest)],
         ...changes.host,

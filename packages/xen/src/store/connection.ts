@@ -19,6 +19,8 @@ export interface Connection {
   readonly domid: number;
   /** Whether it is over, from either side. */
   readonly closed: boolean;
+  /** Bytes of replies and events that the transport has not taken. */
+  readonly waitingBytes: number;
   /** Takes bytes from the client: any piece of the stream, or whole messages. */
   receive(bytes: Uint8Array): void;
   /** The transport takes messages again. */
@@ -68,6 +70,10 @@ export class StoreConnection implements Connection, Watcher {
   /** Whether something is left to do for it: a request, or its end after a breach. */
   hasWork(): boolean {
     return !this.closed && (this.#requests.length > 0 || this.#breach !== undefined);
+  }
+
+  get waitingBytes(): number {
+    return this.outbox.waitingBytes;
   }
 
   /** Bytes of requests that wait. */
