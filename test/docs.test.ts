@@ -14,7 +14,7 @@ import type {
   NicPortHold,
 } from '@netaccel/core-hooks';
 import { createVif, introduceDomain } from '@netaccel/host';
-import { BackendRegistry, Netback } from '@netaccel/netback';
+import { Netback } from '@netaccel/netback';
 import { Netfront } from '@netaccel/netfront';
 import { NIC_CONTROL } from '@netaccel/nic-vi';
 import { SimMachine } from '@netaccel/xen/sim';
@@ -126,7 +126,7 @@ describe('samples', () => {
       ...{ onReceive: stays, onTransmit: stays, onLink: stays, onReset: stays },
       received: () => Promise.resolve(),
     };
-    const backends = new BackendRegistry();
+    const backends = new AcceleratorRegistry<BackendAcceleratorDefinition>();
     backends.register(back);
     const fronts = new AcceleratorRegistry<FrontendAcceleratorDefinition>();
     fronts.register(front);

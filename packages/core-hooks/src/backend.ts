@@ -59,7 +59,7 @@ export interface BackendServices extends CommonServices {
    * last slow one.
    */
   fence(): Promise<ReceiveFence>;
-  /** The vif's transmit rate limit in bytes per second, or 0 for none. */
+  /** The vif's transmit rate limit in bytes per second, or 0 for none. It may change: read it where it is needed. */
   readonly rateBytesPerSecond: number;
 }
 

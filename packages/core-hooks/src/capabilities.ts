@@ -18,6 +18,27 @@ export interface Capabilities {
   readonly receiveMerging?: boolean;
   /** Sends from the frame's own memory. */
   readonly zeroCopyTransmit?: boolean;
-  /** Longest frame in bytes, Ethernet header included, that it sends uncut. */
+  /** Sends TCP and UDP over IPv6; without it every IPv6 frame is declined. */
+  readonly ipv6?: boolean;
+  /** Sends frames with a VLAN tag; without it they are declined. */
+  readonly vlan?: boolean;
+  /** Sends fragments of IP packets; without it they are declined. */
+  readonly ipFragments?: boolean;
+  /** Longest frame in bytes, Ethernet header included, that it sends uncut; the device's MTU and header when left out. */
   readonly maxFrameBytes?: number;
 }
+
+/** Every capability, and whether it is a yes or no or a number: what a definition is judged by. */
+export const capabilityKinds: Readonly<Record<keyof Capabilities, 'boolean' | 'number'>> = {
+  receiveFilters: 'number',
+  checksumIpv4: 'boolean',
+  checksumIpv6: 'boolean',
+  segmentationTcpv4: 'boolean',
+  segmentationTcpv6: 'boolean',
+  receiveMerging: 'boolean',
+  zeroCopyTransmit: 'boolean',
+  ipv6: 'boolean',
+  vlan: 'boolean',
+  ipFragments: 'boolean',
+  maxFrameBytes: 'number',
+};

@@ -2,9 +2,9 @@
  * The frontend half of the contract: the hooks that netfront calls, and what it hands the plugin.
  *
  * The hooks are those of the last historical generation (linux-2.6.18-xen, version 0x00010003): new device,
- * remove, start transmit, poll, start and stop interrupts, check ready, statistics. One is added: `quiesce`,
+ * remove, start transmit, poll, start and stop interrupts, check ready, statistics. Two are added: `quiesce`,
  * without which frames in the plugin's queue and frames already on the slow path could not be kept in order
- * on the way out.
+ * on the way out, and `flush`, without which no doorbell could safely wait for the rest of a batch.
  */
 import type { Frame } from './frame.js';
 import type { Capabilities } from './capabilities.js';
@@ -84,9 +84,15 @@ export interface FrontendAccelerator {
   /**
    * Offers one frame. Decline before anything may answer busy; after a decline or busy the frame is untouched.
    * @param frame the head of a chain, netfront's own until `sent` is answered.
-   * @param more another frame follows at once: the doorbell may wait for it.
+   * @param more another frame follows at once, or {@link flush} does: the doorbell may wait for it. Always false
+   * for a plugin without `flush`.
    */
   startTransmit(frame: Frame, more: boolean): Verdict;
+  /**
+   * Nothing follows what `more` announced: what waits for the doorbell goes now. Leave it out, and every frame is
+   * offered with `more` false. Called after a `startTransmit` that was told of more and answered `sent`.
+   */
+  flush?(): void;
   /**
    * Does at most `budget` units of work: each frame delivered and each transmit completion is one.
    * @returns units done; fewer than `budget` says that nothing is left.

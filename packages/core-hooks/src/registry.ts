@@ -2,7 +2,8 @@
  * Who is loaded, and who waits for whom: the registry through which plugins and devices find each other.
  *
  * A device *wants* a plugin by name; a plugin is *registered* by name. Whichever comes first waits, so both
- * load orders end in the same state. Names are compared whole (the original compared a prefix, defect 1.8 #4).
+ * load orders end in the same state. A device that no name is given for *follows* all of them: which backend plugin
+ * drives a NIC port is for the plugins to say. Names are compared whole (the original compared a prefix, defect 1.8 #4).
  * No lock spans devices: each device is attached and detached by its own driver, at its own pace.
  */
 import { checkContract } from './contract.js';
@@ -57,6 +58,7 @@ export class RegistryError extends Error {
 export class AcceleratorRegistry<D extends Definition> {
   private readonly definitions = new Map<string, D>();
   private readonly candidates = new Map<string, Set<Candidate<D>>>();
+  private readonly followers = new Set<Candidate<D>>();
   private readonly loading = new Map<string, Promise<void>>();
 
   /**
@@ -89,7 +91,7 @@ export class AcceleratorRegistry<D extends Definition> {
   }
 
   /**
-   * A plugin is loaded: every device that waits for it is told, in the order in which they came.
+   * A plugin is loaded: every device that waits for it is told, in the order in which they came, then every follower.
    * @throws ContractMismatchError, {@link RegistryError} `DUPLICATE`.
    */
   register(definition: D): void {
@@ -101,12 +103,12 @@ export class AcceleratorRegistry<D extends Definition> {
           `unload it before another version is loaded`,
       );
     this.definitions.set(definition.name, definition);
-    for (const candidate of [...(this.candidates.get(definition.name) ?? [])])
+    for (const candidate of [...(this.candidates.get(definition.name) ?? []), ...this.followers])
       candidate.available(definition);
   }
 
   /**
-   * A plugin goes: every device that uses it detaches, all at the same time, and waits for its return.
+   * A plugin goes: every device that wants or follows it detaches, all at the same time, and waits for its return.
    * Resolves when the plugin's code can not be entered any more.
    * @throws RegistryError `UNKNOWN`.
    */
@@ -119,7 +121,7 @@ export class AcceleratorRegistry<D extends Definition> {
       );
     this.definitions.delete(name);
     await Promise.all(
-      [...(this.candidates.get(name) ?? [])].map((candidate) => candidate.unavailable(definition)),
+      [...(this.candidates.get(name) ?? []), ...this.followers].map((each) => each.unavailable(definition)),
     );
   }
 
@@ -138,6 +140,12 @@ export class AcceleratorRegistry<D extends Definition> {
       const set = this.candidates.get(name);
       if (set?.delete(candidate) === true && set.size === 0) this.candidates.delete(name);
     };
+  }
+
+  /** A device is told each plugin that is registered from now on, and each that goes. Ends with the function returned. */
+  follow(candidate: Candidate<D>): () => void {
+    this.followers.add(candidate);
+    return () => void this.followers.delete(candidate);
   }
 
   private load(name: string): void {

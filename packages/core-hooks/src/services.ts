@@ -87,7 +87,11 @@ export interface Clock {
 /** Severity of a log line. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-/** Services that both halves have. */
+/**
+ * Services that both halves have. Each function here, in what extends this, and in `events`, `mailbox`, `store`,
+ * `clock` and `port` stands for itself, so a plugin may take it out: `const { completed, wake } = services`. What a
+ * call answers (pages, registers, an event end) is an object whose methods want it.
+ */
 export interface CommonServices {
   /** The contract version that the host drives this plugin by. */
   readonly contract: number;

@@ -2,6 +2,9 @@ import { describe, expect, it } from 'vitest';
 import {
   AcceleratorRegistry,
   CONTRACT_VERSION,
+  OLDEST_CONTRACT,
+  acceptedContracts,
+  checkContract,
   declined,
   reasonName,
   declineReasons,
@@ -67,6 +70,28 @@ describe('AcceleratorRegistry', () => {
     expect(log).toEqual(['a+p', 'b+p']);
   });
 
+  it('tells who follows every plugin that comes and goes, after those that want it by name', async () => {
+    const log: string[] = [];
+    const registry = new AcceleratorRegistry();
+    let release = (): void => undefined;
+    registry.register(plugin('before'));
+    const stop = registry.follow(device(log, 'f', new Promise((r) => (release = r))));
+    registry.want('p', device(log, 'd'));
+    registry.register(plugin('p'));
+    expect(log).toEqual(['d+p', 'f+p']);
+    let returned = false;
+    const gone = registry.unregister('p').then(() => (returned = true));
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(log.slice(2)).toEqual(['d-p', 'f-p', 'd.p']);
+    expect(returned).toBe(false);
+    release();
+    await gone;
+    stop();
+    registry.register(plugin('q'));
+    expect(log.filter((line) => line.startsWith('f'))).toEqual(['f+p', 'f-p', 'f.p']);
+  });
+
   it('loads on demand, once, and says why a load failed', async () => {
     const asked: string[] = [];
     const failed: string[] = [];
@@ -103,6 +128,29 @@ describe('AcceleratorRegistry', () => {
     expect(() => {
       registry.register(plugin('r', 0));
     }).toThrow(/npm install r@latest/);
+  });
+});
+
+describe('the contract of a host', () => {
+  it('is its own version and the one before, and the first has none before it', () => {
+    expect(acceptedContracts(1)).toEqual({ oldest: 1, newest: 1 });
+    expect(acceptedContracts(2)).toEqual({ oldest: 1, newest: 2 });
+    expect(acceptedContracts(3)).toEqual({ oldest: 2, newest: 3 });
+    expect(acceptedContracts()).toEqual({ oldest: OLDEST_CONTRACT, newest: CONTRACT_VERSION });
+  });
+
+  it('lets a plugin of either in, and says of any other what both are and what to do', () => {
+    const host = acceptedContracts(3);
+    for (const seen of [2, 3]) checkContract('p', seen, host);
+    for (const seen of [0, 1, 2.5, NaN, '3', undefined])
+      expect(() => {
+        checkContract('p', seen, host);
+      }).toThrow(
+        `p was made for contract version ${String(seen)}; this host speaks 2 to 3; run "npm install p@latest"`,
+      );
+    expect(() => {
+      checkContract('p', 4, host);
+    }).toThrow('this host speaks 2 to 3; run "npm install @netaccel/host@latest"');
   });
 });
 

@@ -23,6 +23,8 @@ const plugin: BackendAcceleratorDefinition = defineBackendAccelerator({
     segmentationTcpv6: true,
     receiveMerging: true,
     zeroCopyTransmit: true,
+    ipv6: true,
+    ipFragments: true,
   },
   supports: isNicControl,
   probe,

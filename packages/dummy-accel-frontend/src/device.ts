@@ -121,7 +121,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
     return verdict;
   }
 
-  /** Nothing follows what `more` announced. Not in the contract yet; netfront calls it where there is one. */
+  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.flush} */
   flush(): void {
     this.frames.push();
   }

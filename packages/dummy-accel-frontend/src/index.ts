@@ -21,6 +21,8 @@ const plugin: FrontendAcceleratorDefinition = defineFrontendAccelerator({
     segmentationTcpv6: true,
     receiveMerging: true,
     zeroCopyTransmit: true,
+    ipv6: true,
+    ipFragments: true,
   },
   newDevice: (services) => Device.attach(services),
 });

@@ -295,7 +295,7 @@ describe('room', () => {
 
   it('completions cost budget, each once', async () => {
     const it = await full();
-    (it.device as FrontendAccelerator & { flush(): void }).flush();
+    it.device.flush!();
     Reflect.deleteProperty(it.guest.nic, 'registerWritten');
     it.guest.control.serviceVi(it.guest.vi);
     for (let n = 1; n <= 8; n++) {
@@ -321,7 +321,7 @@ describe('the doorbell', () => {
     expect(offer(it, guest.frame(out({ vlan: 1 })), false)).toBe('vlan');
     expect(it.far.look()).toHaveLength(9);
     offer(it, guest.frame(out()), true);
-    (it.device as FrontendAccelerator & { flush(): void }).flush();
+    it.device.flush!();
     expect(it.far.look()).toHaveLength(10);
   });
 });

@@ -72,6 +72,7 @@ export async function attachPlugin(parts: AttachParts): Promise<BackendAccelerat
     makeServices({
       domain,
       guest,
+      contract: definition.contract,
       vif: parts.vif,
       limits,
       port: parts.hold,

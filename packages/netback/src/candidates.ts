@@ -1,12 +1,11 @@
 /** Which plugin a vif is offered: the newest that drives the NIC port which the vif's key `accel` names. */
-import type { BackendAcceleratorDefinition, NicPortHold } from '@netaccel/core-hooks';
+import type { AcceleratorRegistry, BackendAcceleratorDefinition, NicPortHold } from '@netaccel/core-hooks';
 import { message } from './handshake.js';
-import type { BackendRegistry } from './registry.js';
 
 /** Where plugins and NIC ports come from. */
 export interface Accelerators {
   /** The backend plugins of this domain. */
-  readonly registry: BackendRegistry;
+  readonly registry: AcceleratorRegistry<BackendAcceleratorDefinition>;
   /** The hold on the NIC port of that name, or undefined when there is none. */
   port(name: string): NicPortHold | undefined;
 }

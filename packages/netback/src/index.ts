@@ -14,7 +14,6 @@ export { FrontendKeyError } from './keys.js';
 export { defaultLimits, type Limits } from './limits.js';
 export { Netback, type Hotplug, type NetbackOptions } from './netback.js';
 export { defaultQuotas } from './quotas.js';
-export { BackendRegistry } from './registry.js';
 export { DetachedError } from './scope.js';
 export {
   rxDropReasons,

@@ -2,7 +2,6 @@
  * What a backend plugin is handed for one vif (`BackendServices`), made over the domain's own parts. Each thing
  * handed out is in the plugin's scope; each callback is guarded. Made at probe by the accelerator slot.
  */
-import { CONTRACT_VERSION } from '@netaccel/core-hooks';
 import type {
   BackendServices,
   EventEnd,
@@ -29,6 +28,8 @@ const KEY = /^[A-Za-z0-9_-]{1,64}$/;
 export interface ServiceParts {
   readonly domain: Domain;
   readonly guest: DomainId;
+  /** The plugin's own contract version, by which it is driven. */
+  readonly contract: number;
   readonly vif: VifIdentity;
   readonly limits: VifLimits;
   readonly port: NicPortHold;
@@ -49,7 +50,7 @@ export function makeServices(parts: ServiceParts): BackendServices {
   const { domain, guest, scope, title } = parts;
   const { loop } = domain;
   return {
-    contract: CONTRACT_VERSION,
+    contract: parts.contract,
     memory: domain.memory,
     vif: parts.vif,
     limits: parts.limits,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { CONTRACT_VERSION, defineBackendAccelerator } from '@netaccel/core-hooks';
+import { AcceleratorRegistry, CONTRACT_VERSION, defineBackendAccelerator } from '@netaccel/core-hooks';
 import type {
   BackendAcceleratorDefinition,
   BackendServices,
@@ -9,7 +9,6 @@ import type {
 import { XenbusState, mailboxControl, openMailbox, parseState } from '@netaccel/xen';
 import type { Domain, EventChannel, MailboxEnd } from '@netaccel/xen';
 import type { Faults, SimDomain } from '@netaccel/xen/sim';
-import { BackendRegistry } from '../src/index.js';
 import type { Limits } from '../src/index.js';
 import { PluginScope } from '../src/scope.js';
 import { makeServices } from '../src/services.js';
@@ -147,7 +146,7 @@ class GuestHalf {
 }
 
 class AccelLab {
-  readonly registry = new BackendRegistry();
+  readonly registry = new AcceleratorRegistry<BackendAcceleratorDefinition>();
   readonly ports = new Map<string, FakePort>([
     ['eth0', new FakePort('eth0')],
     ['eth1', new FakePort('eth1')],
@@ -693,6 +692,7 @@ describe('services', () => {
     const services = makeServices({
       domain: back,
       guest: 1,
+      contract: 1,
       vif: { handle: 0, guest: 1, backend: 0, mac: new Uint8Array(6), mtu: 1500 },
       limits: { maxFilters: 1, maxBufferPages: 1, maxMulticasts: 1 },
       port: new FakePort('eth0'),

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { CONTRACT_VERSION, defineBackendAccelerator } from '@netaccel/core-hooks';
-import type { Frame, NicPortHold } from '@netaccel/core-hooks';
+import { AcceleratorRegistry, CONTRACT_VERSION, defineBackendAccelerator } from '@netaccel/core-hooks';
+import type { BackendAcceleratorDefinition, Frame, NicPortHold } from '@netaccel/core-hooks';
 import { XenbusState, openMailbox, parseState } from '@netaccel/xen';
 import { SimMachine } from '@netaccel/xen/sim';
 import type { SimDomain } from '@netaccel/xen/sim';
-import { BackendRegistry, NetbackDriver } from '../src/index.js';
+import { NetbackDriver } from '../src/index.js';
 import type { Netback, VifName } from '../src/index.js';
 import { NOTHING_HELD, makeVif, pattern } from './lab.js';
 import { ScriptedFrontend } from './scripted-frontend.js';
@@ -50,7 +50,7 @@ class DriverLab {
   readonly back = this.machine.createDomain(0);
   readonly network = new Network();
   readonly states: string[] = [];
-  readonly registry = new BackendRegistry();
+  readonly registry = new AcceleratorRegistry<BackendAcceleratorDefinition>();
   readonly driver = new NetbackDriver({
     domain: this.back,
     accelerators: { registry: this.registry, port: (name) => (name === 'eth0' ? port : undefined) },

@@ -20,14 +20,6 @@ export const FAULT = -1;
 /** Polls that may claim a full budget of work and show none of it, before the plugin counts as spinning. */
 export const MOST_IDLE_POLLS = 1024;
 
-/**
- * A plugin that rings its doorbell late when more frames follow needs to be told when none does after all.
- * The contract has no such hook yet; a plugin that has `flush` is told, and the others never hear of `more`.
- */
-interface Flushing {
-  flush?: () => void;
-}
-
 /** One device's plugin, once its hooks are live. */
 export class Hooks {
   /** Why no data hook is called any more; null while all is well. */
@@ -37,6 +29,7 @@ export class Hooks {
   /** Frames that it delivered and completed since it was last asked to poll: what its answer is held against. */
   progress = 0;
   private readonly known: Uint8Array;
+  /** It has `flush`: the others never hear of `more`. */
   private readonly flushing: boolean;
   private idlePolls = 0;
   private idleArms = 0;
@@ -55,7 +48,7 @@ export class Hooks {
     this.known = Uint8Array.from({ length: this.declines.length }, (_, verdict) =>
       verdict < Verdict.declined || reasonName(verdict, definition.declineReasons) !== undefined ? 1 : 0,
     );
-    this.flushing = typeof (plugin as Flushing).flush === 'function';
+    this.flushing = typeof plugin.flush === 'function';
   }
 
   /** Offers a frame: a verdict, or {@link FAULT}. */
@@ -81,7 +74,7 @@ export class Hooks {
     if (!this.unflushed || this.fault !== null) return;
     this.unflushed = false;
     try {
-      (this.plugin as Flushing).flush!();
+      this.plugin.flush!();
     } catch (error) {
       this.failed('flush threw', error);
     }

@@ -40,6 +40,42 @@ async function end({ lab, half }: Rig): Promise<void> {
   expect(await lab.end()).toEqual(CLEAN_END);
 }
 
+test('services may be taken out of what they came in', async () => {
+  const all = await live();
+  const device = all.plugin.device!;
+  const { share, deliver, completed, wake, schedulePoll, passed, log, store, clock, mailbox, contract } =
+    device.services;
+  const { request, handle } = mailbox;
+  const { now, after } = clock;
+  const { read } = store;
+  expect(contract).toBe(all.plugin.definition.contract);
+  expect(share(1, 'write').release()).toBe(true);
+  handle(1, () => ({ ok: true, payload: new Uint8Array(0) }));
+  await expect(all.lab.run(request(1, new Uint8Array(1), 1))).rejects.toThrow();
+  expect(await all.lab.run(read('nothing'))).toBeNull();
+  expect(passed([])).toBeTypeOf('boolean');
+  after(0, () => log('info', `it is ${now()}`))();
+  // The frame path: one of each, as a plugin does them.
+  all.lab.send(pattern(100));
+  const [sent] = device.sent.splice(0);
+  const received = device.pool.allocate()!;
+  received.describe(received.home, 60);
+  device.onPoll = (budget) => {
+    device.onPoll = null;
+    completed(sent!);
+    deliver(received);
+    received.release();
+    wake();
+    return Math.min(2, budget);
+  };
+  schedulePoll();
+  await all.lab.settle();
+  expect(all.lab.front.state).toMatchObject({ accelerator: 'live' });
+  expect(device.onPoll).toBeNull();
+  expect(device.pool.free).toBe(device.pool.count);
+  await end(all);
+});
+
 const reason = (lab: VifLab): string | null => lab.front.state.reason;
 
 describe('attach', () => {

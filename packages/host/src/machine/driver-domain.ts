@@ -4,8 +4,9 @@
  *
  * The same in every machine; who made the domain says where the hardware is. Everything is given back by `stop`.
  */
-import type { FrameSink, NicPortHold, Registers } from '@netaccel/core-hooks';
-import { BackendRegistry, NetbackDriver } from '@netaccel/netback';
+import { AcceleratorRegistry } from '@netaccel/core-hooks';
+import type { BackendAcceleratorDefinition, FrameSink, NicPortHold, Registers } from '@netaccel/core-hooks';
+import { NetbackDriver } from '@netaccel/netback';
 import type { NicControl } from '@netaccel/nic-vi';
 import type { Domain } from '@netaccel/xen';
 import { describePlugins, loadPlugin } from '../plugins.js';
@@ -50,7 +51,7 @@ export class DriverDomain {
   /** The bridge that everything meets on. */
   readonly bridge: Bridge;
   /** Backend plugins. */
-  readonly registry = new BackendRegistry();
+  readonly registry = new AcceleratorRegistry<BackendAcceleratorDefinition>();
   /** NIC ports by name. */
   readonly ports = new Map<string, NicPort>();
   /** The vifs' ports of the bridge. */
