@@ -29,15 +29,15 @@ export interface NicPortHold {
    * Shows `handler` each frame that the driver domain receives from the wire on this port, before the bridge
    * has it. The handler looks and returns; it keeps and changes nothing. Ends with the function returned.
    */
-  onReceive(handler: (frame: Frame) => void): () => void;
+  onReceive(this: void, handler: (frame: Frame) => void): () => void;
   /** Shows `handler` each frame that the driver domain sends to the wire on this port. */
-  onTransmit(handler: (frame: Frame) => void): () => void;
+  onTransmit(this: void, handler: (frame: Frame) => void): () => void;
   /** Resolves when every frame that the NIC had given to the driver domain before this call has been handled. */
-  received(): Promise<void>;
+  received(this: void): Promise<void>;
   /** Calls `handler` on link changes and at once with the present state. */
-  onLink(handler: (up: boolean) => void): () => void;
+  onLink(this: void, handler: (up: boolean) => void): () => void;
   /** Calls `handler` when the NIC was reset: every VI and filter is gone. */
-  onReset(handler: () => void): () => void;
+  onReset(this: void, handler: () => void): () => void;
 }
 
 /** What netback hands a plugin for one vif. */
@@ -52,13 +52,13 @@ export interface BackendServices extends CommonServices {
    * Maps pages of the guest for the device: the driver domain's CPU does not touch them.
    * @throws when a reference is not granted to this domain; nothing stays mapped then.
    */
-  map(refs: Uint32Array, access: 'read' | 'write'): MappedPages;
+  map(this: void, refs: Uint32Array, access: 'read' | 'write'): MappedPages;
   /**
    * Resolves, when every frame that has entered the slow path towards the guest is on its rx rings, to that
    * point in the stream. With `port.received()` before it, it orders the first fast frame of a flow behind the
    * last slow one.
    */
-  fence(): Promise<ReceiveFence>;
+  fence(this: void): Promise<ReceiveFence>;
   /** The vif's transmit rate limit in bytes per second, or 0 for none. It may change: read it where it is needed. */
   readonly rateBytesPerSecond: number;
 }

@@ -47,17 +47,17 @@ export interface FrontendServices extends CommonServices {
    * @param doorbell port of the other half's event channel that is notified on a write, on machines where
    * a write to the page does not reach the device by itself.
    */
-  mapRegisters(ref: number, doorbell: number): Registers;
+  mapRegisters(this: void, ref: number, doorbell: number): Registers;
   /** Hands a received frame to the guest. It is read before the call returns, or held. Call from `poll` only. */
-  deliver(frame: Frame): void;
+  deliver(this: void, frame: Frame): void;
   /** The hardware is done with a frame that was answered `sent`. Once for each. Any context but `startTransmit`. */
-  completed(frame: Frame): void;
+  completed(this: void, frame: Frame): void;
   /** There is room again after `busy`: netfront offers what it kept, if the slow path has room too. */
-  wake(): void;
+  wake(this: void): void;
   /** Asks for `poll`. What an event handler calls. */
-  schedulePoll(): void;
+  schedulePoll(this: void): void;
   /** True once netfront has delivered every slow-path frame up to the fence. */
-  passed(fence: ReceiveFence): boolean;
+  passed(this: void, fence: ReceiveFence): boolean;
 }
 
 /** 64-bit-safe totals of one device's fast path (exact to 2^53); never reset while attached. */

@@ -46,10 +46,10 @@ export interface Mailbox {
    * @param timeoutMs deadline for the answer; 1000 when left out.
    * @throws MailboxError
    */
-  request(type: number, payload: Uint8Array, timeoutMs?: number): Promise<MailboxReply>;
+  request(this: void, type: number, payload: Uint8Array, timeoutMs?: number): Promise<MailboxReply>;
   /**
    * Says who answers requests of `type`. A request of a type without a handler is answered with an error and
    * counted. Requests are handled one after the other, in the order sent.
    */
-  handle(type: number, handler: MailboxHandler): void;
+  handle(this: void, type: number, handler: MailboxHandler): void;
 }

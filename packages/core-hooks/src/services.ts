@@ -54,34 +54,34 @@ export interface EventEnd {
 /** Event channels, as a plugin may use them: with its own peer only. */
 export interface PluginEvents {
   /** Opens a channel that the peer may bind, and handles its events. */
-  open(handler: () => void): EventEnd;
+  open(this: void, handler: () => void): EventEnd;
   /** Binds the channel that the peer opened as `remotePort`. */
-  bind(remotePort: number, handler: () => void): EventEnd;
+  bind(this: void, remotePort: number, handler: () => void): EventEnd;
   /**
    * A number that a device of this domain can raise to notify this channel's other end, as an
    * interrupt's message does. Valid until the end is closed.
    */
-  vector(end: EventEnd): number;
+  vector(this: void, end: EventEnd): number;
 }
 
 /** A store scoped to the plugin's own keys: the `accel/` directory of its half of the vif. */
 export interface PluginStore {
   /** The value of the plugin's own key `name`, or null. */
-  read(name: string): Promise<string | null>;
+  read(this: void, name: string): Promise<string | null>;
   /** Writes the plugin's own key. */
-  write(name: string, value: string): Promise<void>;
+  write(this: void, name: string, value: string): Promise<void>;
   /** The value of a key of the other half, or null. */
-  readPeer(name: string): Promise<string | null>;
+  readPeer(this: void, name: string): Promise<string | null>;
   /** Calls `handler` whenever a key of the other half may have changed; ends with the function returned. */
-  watchPeer(name: string, handler: () => void): Promise<() => Promise<void>>;
+  watchPeer(this: void, name: string, handler: () => void): Promise<() => Promise<void>>;
 }
 
 /** Time, passed in: a lab's may be virtual. */
 export interface Clock {
   /** Milliseconds since some fixed moment; never steps back. */
-  now(): number;
+  now(this: void): number;
   /** Runs `fn` once after `ms`; cancel with the function returned. */
-  after(ms: number, fn: () => void): () => void;
+  after(this: void, ms: number, fn: () => void): () => void;
 }
 
 /** Severity of a log line. */
@@ -98,7 +98,7 @@ export interface CommonServices {
   /** This domain's memory. */
   readonly memory: Memory;
   /** Shares `pages` fresh, zeroed pages with the other half's domain. Throws when there is no memory. */
-  share(pages: number, access: 'read' | 'write'): SharedPages;
+  share(this: void, pages: number, access: 'read' | 'write'): SharedPages;
   /** Event channels with the other half's domain. */
   readonly events: PluginEvents;
   /** Control messages to the other half. */
@@ -108,10 +108,10 @@ export interface CommonServices {
   /** Time. */
   readonly clock: Clock;
   /** One line for the operator; rate-limited by the host. */
-  log(level: LogLevel, message: string): void;
+  log(this: void, level: LogLevel, message: string): void;
   /**
    * The plugin cannot go on: the host detaches it, the device goes on by the slow path, and the operator
    * reads `reason`. May be called from anywhere; takes effect after the current call.
    */
-  failed(reason: string): void;
+  failed(this: void, reason: string): void;
 }

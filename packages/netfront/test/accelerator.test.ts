@@ -42,7 +42,7 @@ async function end({ lab, half }: Rig): Promise<void> {
 
 test('services may be taken out of what they came in', async () => {
   const all = await live();
-  const device = all.plugin.device!;
+  const { device } = all.plugin;
   const { share, deliver, completed, wake, schedulePoll, passed, log, store, clock, mailbox, contract } =
     device.services;
   const { request, handle } = mailbox;
