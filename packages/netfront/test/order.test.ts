@@ -71,7 +71,7 @@ describe('transmit', () => {
           await new Promise<void>((resolve) => void services.clock.after(0.01, resolve));
       };
       device.onCheckReady = () => random.below(2) === 0;
-      const completed = services.completed.bind(services);
+      const { completed } = services;
       services.completed = (frame) => {
         end(bytesOf(frame));
         completed(frame);
