@@ -4,6 +4,7 @@ export default defineConfig({
   entry: {
     index: 'src/index.ts',
     'model/index': 'src/model/index.ts',
+    'testing/index': 'src/testing/index.ts',
   },
   format: ['esm'],
   platform: 'node',

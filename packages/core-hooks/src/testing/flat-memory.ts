@@ -39,6 +39,12 @@ export class FlatMemory implements Memory {
     return address;
   }
 
+  /** Forgets every allocation, and zeroes what was allocated: for the next test. */
+  reset(): void {
+    this.bytes.fill(0, 0, this.next);
+    this.next = PAGE_BYTES;
+  }
+
   copy(to: Address, from: Address, length: number): void {
     this.check(to, length);
     this.check(from, length);
