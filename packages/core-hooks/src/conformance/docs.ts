@@ -1,7 +1,7 @@
 /** Where the pages say what a rule holds a plugin to. */
 export const Docs = {
-  front: 'docs/plugins.md#the-front-half',
-  back: 'docs/plugins.md#the-back-half',
-  order: 'docs/plugins.md#order',
-  versions: 'docs/plugins.md#versions',
+  front: 'docs/plugin-authors/hooks.md#the-front-half',
+  back: 'docs/plugin-authors/hooks.md#the-back-half',
+  order: 'docs/plugin-authors/hooks.md#order',
+  versions: 'docs/plugin-authors/hooks.md#versions',
 } as const;
