@@ -8,7 +8,7 @@
 import type { FrameSink } from '@netaccel/core-hooks';
 import type { DomainId, XenbusStateName } from '@netaccel/xen';
 import { StoreError } from '@netaccel/xen/store';
-import type { Watch } from '@netaccel/xen/store';
+import type { Store, Watch } from '@netaccel/xen/store';
 import { message } from './handshake.js';
 import { Netback } from './netback.js';
 import type { NetbackOptions } from './netback.js';
@@ -37,18 +37,31 @@ export interface NetbackDriverOptions extends Pick<
   NetbackOptions,
   'domain' | 'features' | 'limits' | 'hotplug' | 'accelerators'
 > {
-  /** Makes the network side of a vif, before it starts; null to leave the vif alone. */
-  network(vif: VifName): VifNetwork | null;
+  /**
+   * Makes the network side of a vif, before it starts; null to leave the vif alone. A vif whose network cannot be
+   * made (it throws, or rejects) is refused: the reason is logged and written where the toolstack looks.
+   */
+  network(vif: VifName): VifNetwork | null | Promise<VifNetwork | null>;
   /** Told each vif's published states. */
   readonly onState?: (vif: VifName, state: XenbusStateName, reason: string | null) => void;
+  /** Told of each vif that cannot be served, and why. */
+  readonly onRefused?: (vif: VifName, reason: string) => void;
+  /** Told of each vif that the toolstack removed, when nothing of it is held any more. */
+  readonly onGone?: (vif: VifName) => void;
+}
+
+/** A vif and its network side. */
+interface Opened {
+  readonly vif: Netback;
+  readonly network: VifNetwork;
 }
 
 interface Served {
   readonly name: VifName;
-  readonly vif: Netback;
-  readonly network: VifNetwork;
+  /** What is served; null until its network is made, and where none is. */
+  opened: Opened | null;
   /** Resolves when it serves, or could not. */
-  readonly started: Promise<void>;
+  started: Promise<void>;
 }
 
 const ROOT = 'backend/vif';
@@ -97,7 +110,7 @@ export class NetbackDriver {
 
   /** The vif of that name, when it is served. */
   vif(guest: DomainId, handle: number): Netback | undefined {
-    return this.served.get(`${guest}/${handle}`)?.vif;
+    return this.served.get(`${guest}/${handle}`)?.opened?.vif;
   }
 
   /** A NIC port came or went: every vif looks again. */
@@ -107,7 +120,7 @@ export class NetbackDriver {
 
   /** Every vif that is served. */
   vifs(): Netback[] {
-    return [...this.served.values()].map(({ vif }) => vif);
+    return [...this.served.values()].flatMap(({ opened }) => (opened === null ? [] : [opened.vif]));
   }
 
   /** The driver's state, for people. */
@@ -143,50 +156,90 @@ export class NetbackDriver {
       if (!this.served.has(key) && !this.leaving.has(key)) this.add(key, name);
   }
 
-  /** The vifs that the store names: `backend/vif/<domid>/<handle>`, both in decimal, with a frontend. */
+  /** The vifs that the store names: `backend/vif/<domid>/<handle>`, both in decimal, that are not half removed. */
   private async wanted(): Promise<Map<string, VifName>> {
     const { store } = this.options.domain;
     const wanted = new Map<string, VifName>();
     if (!(await store.exists(ROOT))) return wanted;
     for (const guest of await store.list(ROOT))
-      for (const handle of await store.list(`${ROOT}/${guest}`)) {
+      for (const handle of await children(store, `${ROOT}/${guest}`)) {
         if (!/^\d{1,5}$/.test(guest) || !/^\d{1,5}$/.test(handle)) continue;
-        if ((await store.readOptional(`${ROOT}/${guest}/${handle}/frontend`)) === null) continue;
+        // One without a `frontend` is the toolstack's mistake, and is told so by the vif.
+        if ((await store.readOptional(`${ROOT}/${guest}/${handle}/state`)) === null) continue;
         wanted.set(`${guest}/${handle}`, { guest: Number(guest), handle: Number(handle) });
       }
     return wanted;
   }
 
   private add(key: string, name: VifName): void {
+    const served: Served = { name, opened: null, started: Promise.resolve() };
+    this.served.set(key, served);
+    served.started = this.open(key, name, served);
+  }
+
+  /** Makes the network side and starts the vif; never rejects. */
+  private async open(key: string, name: VifName, served: Served): Promise<void> {
     const { domain, features, limits, hotplug, accelerators } = this.options;
-    const network = this.options.network(name);
-    if (network === null) return;
-    const vif = new Netback({
-      domain,
-      ...(features !== undefined && { features }),
-      ...(limits !== undefined && { limits }),
-      ...(hotplug !== undefined && { hotplug }),
-      ...(accelerators !== undefined && { accelerators }),
-      frontend: name.guest,
-      handle: name.handle,
-      network: network.sink,
-      onState: (state, reason) => this.options.onState?.(name, state, reason),
+    try {
+      const made = this.options.network(name);
+      const network = made instanceof Promise ? await made : made;
+      if (network === null) return;
+      const vif = new Netback({
+        domain,
+        ...(features !== undefined && { features }),
+        ...(limits !== undefined && { limits }),
+        ...(hotplug !== undefined && { hotplug }),
+        ...(accelerators !== undefined && { accelerators }),
+        frontend: name.guest,
+        handle: name.handle,
+        network: network.sink,
+        onState: (state, reason) => this.options.onState?.(name, state, reason),
+      });
+      network.attach(vif);
+      served.opened = { vif, network };
+      await vif.start();
+    } catch (error) {
+      await this.refused(key, name, error);
+    }
+  }
+
+  /** Says why a vif is not served: to the operator, and where the toolstack looks. */
+  private async refused(key: string, name: VifName, error: unknown): Promise<void> {
+    const { domain } = this.options;
+    domain.log('error', `vif ${key} does not start: ${message(error)}`);
+    this.options.onRefused?.(name, message(error));
+    await domain.store.write(`error/${ROOT}/${key}/error`, message(error)).catch((failed: unknown) => {
+      domain.log('debug', `vif ${key}: ${message(failed)}`);
     });
-    network.attach(vif);
-    const started = vif.start().catch((error: unknown) => {
-      this.options.domain.log('error', `vif ${key} does not start: ${message(error)}`);
-    });
-    this.served.set(key, { name, vif, network, started });
   }
 
   private remove(key: string, removed: boolean): void {
-    const { vif, network } = this.served.get(key)!;
+    const served = this.served.get(key)!;
     this.served.delete(key);
-    network.detach(vif);
-    const left = vif.stop(removed).finally(() => {
+    const left = this.take(served, removed).finally(() => {
       this.leaving.delete(key);
+      if (removed) this.options.onGone?.(served.name);
       this.worker.wake();
     });
     this.leaving.set(key, left);
+  }
+
+  private async take(served: Served, removed: boolean): Promise<void> {
+    // A vif that runs is stopped whatever it waits for; one whose network is being made is waited for.
+    if (served.opened === null) await served.started;
+    if (served.opened === null) return;
+    const { vif, network } = served.opened;
+    network.detach(vif);
+    await vif.stop(removed);
+  }
+}
+
+/** The names under a node; none when it has gone meanwhile. */
+async function children(store: Store, path: string): Promise<string[]> {
+  try {
+    return await store.list(path);
+  } catch (error) {
+    if (error instanceof StoreError && error.code === 'ENOENT') return [];
+    throw error;
   }
 }

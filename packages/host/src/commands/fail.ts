@@ -1,5 +1,6 @@
 /** Which exit code an error means, so that scripts can tell a bad file from a machine that lacks something. */
 import { ContractMismatchError, RegistryError } from '@netaccel/core-hooks';
+import { NativeError } from '@netaccel/xen/native';
 import { StoreSocketError } from '@netaccel/xen/store/socket';
 import { CaptureFileError } from '../capture/index.js';
 import { ControlError } from '../control/socket.js';
@@ -8,6 +9,7 @@ import { PluginLoadError } from '../plugins.js';
 import { TapError } from '../tap/index.js';
 import { UnknownNameError } from '../up/names.js';
 import { LabPlanError } from '../up/plan.js';
+import { XenBackendError } from '../xen/error.js';
 import { InterruptedError } from './interrupt.js';
 import { ExitCode, note, printJson, styled } from './output.js';
 
@@ -23,10 +25,17 @@ const BAD_INPUT = [
   StoreSocketError,
 ];
 
+const BACKEND_CODES = {
+  NETWORK: ExitCode.badInput,
+  KERNEL_DRIVER: ExitCode.environment,
+  STORE_LOST: ExitCode.failed,
+} as const;
+
 /** What a command ends with for this error. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof InterruptedError) return ExitCode.interrupted;
-  if (error instanceof TapError) return ExitCode.environment;
+  if (error instanceof TapError || error instanceof NativeError) return ExitCode.environment;
+  if (error instanceof XenBackendError) return BACKEND_CODES[error.code];
   return BAD_INPUT.some((kind) => error instanceof kind) ? ExitCode.badInput : ExitCode.failed;
 }
 

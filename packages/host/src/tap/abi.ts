@@ -21,7 +21,7 @@ export const CLONE_NEWNET = 0x40000000;
 export const EventFdFlag = { nonBlocking: OpenFlag.nonBlocking, closeOnExec: OpenFlag.closeOnExec } as const;
 
 /** linux/socket.h, linux/net.h. */
-export const SocketFamily = { ipv4: 2, ipv6: 10 } as const;
+export const SocketFamily = { unix: 1, ipv4: 2, ipv6: 10 } as const;
 /** `SOCK_DGRAM`. */
 export const SOCK_DGRAM = 2;
 
@@ -37,6 +37,7 @@ export const InterfaceRequest = {
   setMtu: 0x8922,
   setHardwareAddress: 0x8924,
   getIndex: 0x8933,
+  addToBridge: 0x89a2,
 } as const;
 
 /** linux/if.h. */

@@ -29,6 +29,8 @@ export interface Libc {
   readv(descriptor: number, vectorAddress: number, count: number): number;
   /** writev(2). */
   writev(descriptor: number, vectorAddress: number, count: number): number;
+  /** sendto(2) without flags; `name` is a sockaddr. */
+  sendTo(descriptor: number, address: number, length: number, name: number, nameLength: number): number;
   /** poll(2). */
   poll(descriptorsAddress: number, count: number, timeoutMs: number): number;
   /** eventfd(2). */
@@ -97,6 +99,9 @@ function bindLibc(koffi: Koffi): Libc {
     file: string,
     argv: (string | null)[],
   ) => number;
+  const sendto = bind('sendto', 'long', 'int', 'size_t', 'size_t', 'int', 'size_t', 'uint') as (
+    ...values: number[]
+  ) => number;
   return {
     open: bind('open', 'int', 'str', 'int') as Libc['open'],
     close: bind('close', 'int', 'int') as One,
@@ -107,6 +112,8 @@ function bindLibc(koffi: Koffi): Libc {
     write: bind('write', 'long', 'int', 'size_t', 'size_t') as Three,
     readv: bind('readv', 'long', 'int', 'size_t', 'int') as Three,
     writev: bind('writev', 'long', 'int', 'size_t', 'int') as Three,
+    sendTo: (descriptor, address, length, name, nameLength) =>
+      sendto(descriptor, address, length, 0, name, nameLength),
     poll: bind('poll', 'int', 'size_t', 'size_t', 'int') as Three,
     eventfd: bind('eventfd', 'int', 'uint', 'int') as Two,
     setns: bind('setns', 'int', 'int', 'int') as Two,

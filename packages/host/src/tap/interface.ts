@@ -91,6 +91,20 @@ export class InterfaceControl {
     );
   }
 
+  /** Makes the interface a port of a kernel bridge. */
+  joinBridge(name: string, bridge: string): void {
+    const index = interfaceRequest(name);
+    this.call(InterfaceRequest.getIndex, index, `find the index of ${name}`);
+    const request = interfaceRequest(bridge);
+    request.setInt32(IFREQ.valueAt, index.getInt32(IFREQ.valueAt, true), true);
+    checked(
+      this.libc,
+      this.libc.ioctl(this.socket, InterfaceRequest.addToBridge, this.libc.addressOf(request)),
+      `make ${name} a port of the bridge ${bridge}`,
+      `Is there a bridge of that name? "ip link add ${bridge} type bridge" makes one; the kernel wants CAP_NET_ADMIN.`,
+    );
+  }
+
   /** Gives the interface an address. IPv4: one, the last given. IPv6: as many as wanted. */
   setAddress(name: string, address: InterfaceAddress): void {
     const [host = '', prefix = '', more] = address.split('/');

@@ -73,6 +73,8 @@ export class TapDevice {
    * let the waiter `ignore` it.
    */
   failed = false;
+  /** System calls made: reads, those that found nothing included, and writes. */
+  calls = 0;
   /** Name of the interface. */
   readonly name: string;
   /** The descriptor, for a waiter. */
@@ -121,6 +123,7 @@ export class TapDevice {
     const { room, statistics } = this;
     // One byte more than the room: the kernel cuts what does not fit without a word.
     room.setAbsolute(room.count, this.excessAddress, 1);
+    this.calls++;
     const got = this.libc.readv(this.descriptor, room.address, room.count + 1);
     if (got < 0) {
       const errno = this.libc.errno();
@@ -155,6 +158,7 @@ export class TapDevice {
   write(): number {
     const { fragments, statistics } = this;
     this.writeHeader.store(this.writeView);
+    this.calls++;
     const put = this.libc.writev(this.descriptor, fragments.address, fragments.count);
     if (put < 0) {
       const errno = this.libc.errno();

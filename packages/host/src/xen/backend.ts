@@ -1,0 +1,112 @@
+/**
+ * The daemon's core: netback for every vif that the toolstack makes, on one network, with a record of each change.
+ *
+ * The same on every machine: the command (commands/xen-backend.ts) gives it a domain of a real host, tests give it
+ * one of a machine in memory. It owns the driver and the network's end; the domain stays its maker's.
+ */
+import { NetbackDriver } from '@netaccel/netback';
+import type { Limits, Netback, NetbackStatistics, VifName } from '@netaccel/netback';
+import type { Domain } from '@netaccel/xen';
+import type { BackendNetwork } from './network.js';
+
+/** One change, as it is logged: a line of JSON each. */
+export type BackendRecord =
+  | { readonly event: 'started'; readonly domain: number; readonly network: string; readonly vifs: number }
+  | {
+      readonly event: 'vif';
+      readonly vif: string;
+      readonly state: string;
+      readonly reason: string | null;
+      readonly queues?: number;
+    }
+  | { readonly event: 'stopping'; readonly vifs: number }
+  | { readonly event: 'stopped'; readonly ledger: object };
+
+/** What a backend is made with. */
+export interface XenBackendOptions {
+  readonly domain: Domain;
+  readonly network: BackendNetwork;
+  /** Who writes `hotplug-status`: see `NetbackOptions.hotplug`. */
+  readonly hotplug?: 'script' | 'self';
+  readonly limits?: Partial<Limits>;
+  /** Takes each change. */
+  readonly record: (record: BackendRecord) => void;
+}
+
+/**
+ * Frames that wait for a guest to post buffers: as much as a whole window of 1500-byte segments, as in labs.
+ */
+const VIF_LIMITS: Partial<Limits> = { backlogBytes: 2 * 1024 * 1024, backlogFrames: 1024 };
+
+/** A vif with what it counts. */
+export interface VifReport {
+  readonly vif: string;
+  readonly description: Readonly<Record<string, unknown>>;
+  readonly statistics: NetbackStatistics;
+}
+
+/** The daemon's core. */
+export class XenBackend {
+  private readonly driver: NetbackDriver;
+
+  constructor(private readonly options: XenBackendOptions) {
+    const { domain, network, hotplug, limits, record } = options;
+    this.driver = new NetbackDriver({
+      domain,
+      limits: { ...VIF_LIMITS, ...limits },
+      hotplug: hotplug ?? 'self',
+      network: (vif) => network.open(vif),
+      onState: (vif, state, reason) => {
+        const queues = Number(this.driver.vif(vif.guest, vif.handle)?.describe()['queues'] ?? 0);
+        record({ event: 'vif', vif: nameOf(vif), state, reason, ...(queues > 0 && { queues }) });
+      },
+      onRefused: (vif, reason) => {
+        record({ event: 'vif', vif: nameOf(vif), state: 'Refused', reason });
+      },
+      onGone: (vif) => {
+        record({ event: 'vif', vif: nameOf(vif), state: 'Gone', reason: null });
+      },
+    });
+  }
+
+  /**
+   * Begins to serve; resolves when the vifs that are there are looked after.
+   * @throws Error when the network as a whole cannot be used.
+   */
+  async start(): Promise<void> {
+    const { domain, network, record } = this.options;
+    await this.driver.start();
+    record({ event: 'started', domain: domain.id, network: network.name, vifs: this.vifs.length });
+  }
+
+  /** Asks every guest to close, waits a limited time for each, and gives everything back. */
+  async stop(): Promise<void> {
+    const { domain, network, record } = this.options;
+    record({ event: 'stopping', vifs: this.vifs.length });
+    await this.driver.stop();
+    network.close();
+    record({ event: 'stopped', ledger: domain.ledger() });
+  }
+
+  /** The vifs that are served. */
+  get vifs(): readonly Netback[] {
+    return this.driver.vifs();
+  }
+
+  /** Each vif's state and counters. */
+  report(): VifReport[] {
+    return this.vifs.map((vif) => {
+      const description = vif.describe();
+      return {
+        vif: `${String(description['guest'])}/${String(description['handle'])}`,
+        description,
+        statistics: vif.statistics(),
+      };
+    });
+  }
+}
+
+/** `1/0`: guest, then handle. */
+function nameOf({ guest, handle }: VifName): string {
+  return `${guest}/${handle}`;
+}
