@@ -1,0 +1,214 @@
+// What tests do in dom0: run programs, start and stop guests and talk to them, start one of the two backends, and say
+// what came out. Runs inside the lab, under its Node; `../test.mjs` on the machine outside reads the lines.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { createServer } from 'node:net';
+
+const CLI = '/host/netaccel.mjs';
+const BRIDGE = 'xenbr0';
+/** The address of dom0 on the bridge; guests are 10.0.0.2 and up. */
+export const DOM0 = '10.0.0.1';
+
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Waits until `look` answers something true, and answers it. */
+export async function until(what, look, seconds = 60) {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    const seen = await look();
+    if (seen) return seen;
+    if (Date.now() > end) throw new Error(`${what}: not within ${seconds} s`);
+    await pause(50);
+  }
+}
+
+/** Runs a program; answers its output. Throws when it fails, unless `mayFail`. */
+export function run(program, args, mayFail = false) {
+  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8' });
+  if (error !== undefined) throw error;
+  if (status !== 0 && !mayFail) throw new Error(`${program} ${args.join(' ')}: ${status}: ${stderr || stdout}`);
+  return stdout;
+}
+
+export const sh = (line, mayFail = false) => run('sh', ['-c', line], mayFail);
+
+/** One line of the table. */
+export function report(test, driver, check, ok, detail = '') {
+  console.log(`@result ${JSON.stringify({ test, driver, check, ok, detail: String(detail) })}`);
+}
+
+/** Runs one check; a throw is its failure. `body` answers what the table says besides. */
+export async function check(test, driver, name, body) {
+  try {
+    report(test, driver, name, true, (await body()) ?? '');
+  } catch (error) {
+    report(test, driver, name, false, error.message.split('\n')[0]);
+  }
+}
+
+export function expect(what, seen, wanted) {
+  const same = JSON.stringify(seen) === JSON.stringify(wanted);
+  if (!same) throw new Error(`${what}: expected ${JSON.stringify(wanted)}, saw ${JSON.stringify(seen)}`);
+}
+
+/** The bridge that both backends use, with dom0's address. */
+export function makeBridge(mtu = 9000) {
+  sh(`modprobe bridge; ip link add ${BRIDGE} type bridge; ip link set ${BRIDGE} mtu ${mtu};
+      ip addr add ${DOM0}/24 dev ${BRIDGE}; ip link set ${BRIDGE} up`);
+}
+
+/** Our daemon. */
+export class Backend {
+  driver = 'netaccel';
+  vif = '';
+  log = '/tmp/backend.log';
+
+  async start(...more) {
+    const out = openSync(this.log, 'a');
+    const before = this.lines('started').length;
+    const args = [CLI, 'xen', 'backend', '--bridge', BRIDGE, '--load', '2', '--metrics', '127.0.0.1:9190', ...more];
+    this.child = spawn('node', args, { stdio: ['ignore', out, out] });
+    this.ended = new Promise((resolve) => this.child.once('exit', (code, signal) => resolve(signal ?? code)));
+    await until('the backend starts', () => {
+      if (this.child.exitCode !== null) throw new Error(`the backend ended: ${this.text().slice(-400)}`);
+      return this.lines('started').length > before;
+    });
+  }
+
+  text() {
+    return existsSync(this.log) ? readFileSync(this.log, 'utf8') : '';
+  }
+
+  /** Records of its log. */
+  lines(event) {
+    return this.text()
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line))
+      .filter((record) => record.event === event);
+  }
+
+  /** A sum of its metrics' samples by name and part of the labels. */
+  async metric(name, labels = '') {
+    const text = await (await fetch('http://127.0.0.1:9190/metrics')).text();
+    const rows = text.split('\n').filter((row) => row.startsWith(name) && row.includes(labels));
+    return rows.reduce((sum, row) => sum + Number(row.split(' ').at(-1)), 0);
+  }
+
+  /** What it holds. */
+  async held() {
+    const ledger = {};
+    for (const what of ['grants', 'mappings', 'ports', 'watches', 'tasks', 'pages'])
+      ledger[what] = await this.metric('netaccel_held', `"${what}"`);
+    return ledger;
+  }
+
+  kill(signal) {
+    this.child.kill(signal);
+    return this.ended;
+  }
+
+  stop() {
+    return this.kill('SIGTERM');
+  }
+}
+
+/** The kernel's. */
+export class KernelBackend {
+  driver = 'kernel';
+  vif = `bridge=${BRIDGE}`;
+
+  start() {
+    sh('modprobe xen-netback');
+  }
+
+  stop() {
+    return 0; // a module in use stays
+  }
+}
+
+/** Interfaces of guests that are there now. */
+export const vifInterfaces = () => sh("ls /sys/class/net | grep '^vif' || true").trim().split('\n').filter(Boolean);
+
+/** Vif nodes in the backend's directory. */
+export const vifNodes = () =>
+  sh('xenstore-ls -f /local/domain/0/backend/vif 2>/dev/null | grep -c /frontend-id || true').trim();
+
+const AGENT =
+  'stty -echo -F /dev/hvc0; echo @agent; while read -r number line; do eval "$line"; ' +
+  'echo "@done $number $?"; done </dev/hvc0';
+
+/** A guest that takes commands. */
+export class Guest {
+  #number = 0;
+
+  constructor(name, backend, options = []) {
+    this.name = name;
+    this.log = `/var/log/xen/guest-${name}.log`;
+    writeFileSync(this.log, '');
+    const vif = backend === null ? [] : ['-v', backend.vif];
+    this.child = spawn('domu', ['-n', name, ...vif, ...options, AGENT], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, KEEP_INITRD: '1' },
+    });
+    this.ended = new Promise((resolve) => this.child.once('exit', resolve));
+  }
+
+  console() {
+    return readFileSync(this.log, 'latin1').replaceAll('\r', '');
+  }
+
+  /** Waits until it takes commands: the `nth` time that it has booted. */
+  async up(nth = 1) {
+    await until(`${this.name} boots`, () => {
+      if (this.child.exitCode !== null) throw new Error(`${this.name} did not start: ${this.console().slice(-300)}`);
+      return this.console().split('@agent').length > nth;
+    }, 120);
+    this.id = run('xl', ['domid', this.name]).trim();
+    this.terminal = run('xenstore-read', [`/local/domain/${this.id}/console/tty`]).trim();
+  }
+
+  /** Begins a command; answers a promise of its output. */
+  start(line, seconds = 120) {
+    const number = ++this.#number;
+    const from = this.console().length;
+    const descriptor = openSync(this.terminal, 'w');
+    writeSync(descriptor, `${number} ${line}\n`);
+    const end = new RegExp(`@done ${number} (\\d+)\\n`);
+    return until(`${this.name}: ${line.slice(0, 60)}`, () => end.exec(this.console().slice(from)), seconds).then(
+      (match) => ({ code: Number(match[1]), text: this.console().slice(from, from + match.index) }),
+    );
+  }
+
+  /** Runs a command; throws when it fails. */
+  async exec(line, seconds) {
+    const { code, text } = await this.start(line, seconds);
+    if (code !== 0) throw new Error(`${this.name}: ${line.slice(0, 80)}: exit code ${code}: ${text.trim().slice(-200)}`);
+    return text;
+  }
+
+  /** Loads the kernel's driver and gives the interface an address. */
+  async network(address = '10.0.0.2', mtu = 9000) {
+    await this.exec(
+      `modprobe xen-netfront; ip link set eth0 mtu ${mtu} up; ip addr add ${address}/24 dev eth0; ` +
+        `until /bin/ping -c 1 -W 1 ${DOM0} >/dev/null; do :; done`,
+    );
+  }
+
+  async destroy() {
+    run('xl', ['destroy', this.name], true);
+    await this.ended;
+  }
+}
+
+/** Serves `bytes` on one port and takes what comes on another; answers what came. */
+export function fileServer(bytes) {
+  const received = [];
+  const gives = createServer((socket) => socket.end(bytes)).listen(5002);
+  const takes = createServer((socket) => socket.on('data', (data) => received.push(data))).listen(5001);
+  const close = () => {
+    gives.close();
+    takes.close();
+  };
+  return { received, close };
+}
