@@ -1,7 +1,6 @@
 // Puts into one folder what the lab's dom0 and guests run: the tests, and the product as one file with its FFI library.
 // Hundreds of small files through the emulated file system would take longer to load than the tests take to run.
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'tsup';
@@ -43,8 +42,7 @@ export async function stage(folder) {
     banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
   });
   rmSync(entry);
-  const require = createRequire(join(root, 'packages/host/package.json'));
-  const koffi = dirname(require.resolve('koffi/package.json'));
+  const koffi = join(root, 'node_modules/koffi');
   cpSync(koffi, join(folder, 'node_modules/koffi'), { recursive: true });
   const native = join(koffi, '../@koromix/koffi-linux-x64');
   cpSync(native, join(folder, 'node_modules/@koromix/koffi-linux-x64'), { recursive: true });
