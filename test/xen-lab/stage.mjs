@@ -39,7 +39,9 @@ export async function stage(folder) {
     dts: false,
     outExtension: () => ({ js: '.mjs' }),
     // Packages that are CommonJS ask for Node's own modules by require.
-    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+    banner: {
+      js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+    },
   });
   rmSync(entry);
   const koffi = join(root, 'node_modules/koffi');

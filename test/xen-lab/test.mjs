@@ -20,7 +20,9 @@ const BOOTS = [
 const words = process.argv.slice(2);
 const quick = words.includes('--quick');
 const asked = words.filter((word) => !word.startsWith('--'));
-const boots = BOOTS.filter(({ name, quick: isQuick }) => (asked.length === 0 || asked.includes(name)) && (!quick || isQuick));
+const boots = BOOTS.filter(
+  ({ name, quick: isQuick }) => (asked.length === 0 || asked.includes(name)) && (!quick || isQuick),
+);
 if (boots.length === 0) {
   console.error(`expected one of ${BOOTS.map(({ name }) => name).join(', ')}, saw ${asked.join(', ')}`);
   process.exit(2);
@@ -30,17 +32,17 @@ const results = [];
 const seen = (result) => {
   results.push(result);
   const { test, driver, check, ok, detail } = result;
-  console.log(`${ok ? 'ok    ' : 'FAILED'}  ${test.padEnd(12)}  ${driver.padEnd(8)}  ${check.padEnd(52)}  ${detail}`);
+  console.log(
+    `${ok ? 'ok    ' : 'FAILED'}  ${test.padEnd(12)}  ${driver.padEnd(8)}  ${check.padEnd(52)}  ${detail}`,
+  );
 };
 
 /** Boots the lab for one group of tests; answers run.sh's exit code. */
 async function boot({ name, seconds }) {
   const started = Date.now();
-  const child = spawn(
-    join(here, 'run.sh'),
-    ['-t', String(seconds), '-d', folder, `node tests/${name}.mjs`],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  const child = spawn(join(here, 'run.sh'), ['-t', String(seconds), '-d', folder, `node tests/${name}.mjs`], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const rest = [];
   const read = (stream) =>
     createInterface({ input: stream }).on('line', (line) => {
@@ -51,7 +53,8 @@ async function boot({ name, seconds }) {
   read(child.stderr);
   const code = await new Promise((resolve, reject) => child.once('error', reject).once('close', resolve));
   if (code === CANNOT) return { code, why: rest.at(-1) };
-  if (code !== 0) seen({ test: name, driver: '', check: 'runs to its end', ok: false, detail: `exit code ${code}` });
+  if (code !== 0)
+    seen({ test: name, driver: '', check: 'runs to its end', ok: false, detail: `exit code ${code}` });
   console.log(`        ${name}: ${Math.round((Date.now() - started) / 1000)} s`);
   const log = process.env.XENLAB_TEST_LOGS;
   if (log !== undefined) {

@@ -26,7 +26,8 @@ export async function until(what, look, seconds = 60) {
 export function run(program, args, mayFail = false) {
   const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8' });
   if (error !== undefined) throw error;
-  if (status !== 0 && !mayFail) throw new Error(`${program} ${args.join(' ')}: ${status}: ${stderr || stdout}`);
+  if (status !== 0 && !mayFail)
+    throw new Error(`${program} ${args.join(' ')}: ${status}: ${stderr || stdout}`);
   return stdout;
 }
 
@@ -66,7 +67,18 @@ export class Backend {
   async start(...more) {
     const out = openSync(this.log, 'a');
     const before = this.lines('started').length;
-    const args = [CLI, 'xen', 'backend', '--bridge', BRIDGE, '--load', '2', '--metrics', '127.0.0.1:9190', ...more];
+    const args = [
+      CLI,
+      'xen',
+      'backend',
+      '--bridge',
+      BRIDGE,
+      '--load',
+      '2',
+      '--metrics',
+      '127.0.0.1:9190',
+      ...more,
+    ];
     this.child = spawn('node', args, { stdio: ['ignore', out, out] });
     this.ended = new Promise((resolve) => this.child.once('exit', (code, signal) => resolve(signal ?? code)));
     await until('the backend starts', () => {
@@ -128,7 +140,8 @@ export class KernelBackend {
 }
 
 /** Interfaces of guests that are there now. */
-export const vifInterfaces = () => sh("ls /sys/class/net | grep '^vif' || true").trim().split('\n').filter(Boolean);
+export const vifInterfaces = () =>
+  sh("ls /sys/class/net | grep '^vif' || true").trim().split('\n').filter(Boolean);
 
 /** Vif nodes in the backend's directory. */
 export const vifNodes = () =>
@@ -160,10 +173,15 @@ export class Guest {
 
   /** Waits until it takes commands: the `nth` time that it has booted. */
   async up(nth = 1) {
-    await until(`${this.name} boots`, () => {
-      if (this.child.exitCode !== null) throw new Error(`${this.name} did not start: ${this.console().slice(-300)}`);
-      return this.console().split('@agent').length > nth;
-    }, 120);
+    await until(
+      `${this.name} boots`,
+      () => {
+        if (this.child.exitCode !== null)
+          throw new Error(`${this.name} did not start: ${this.console().slice(-300)}`);
+        return this.console().split('@agent').length > nth;
+      },
+      120,
+    );
     this.id = run('xl', ['domid', this.name]).trim();
     this.terminal = run('xenstore-read', [`/local/domain/${this.id}/console/tty`]).trim();
   }
@@ -175,15 +193,18 @@ export class Guest {
     const descriptor = openSync(this.terminal, 'w');
     writeSync(descriptor, `${number} ${line}\n`);
     const end = new RegExp(`@done ${number} (\\d+)\\n`);
-    return until(`${this.name}: ${line.slice(0, 60)}`, () => end.exec(this.console().slice(from)), seconds).then(
-      (match) => ({ code: Number(match[1]), text: this.console().slice(from, from + match.index) }),
-    );
+    return until(
+      `${this.name}: ${line.slice(0, 60)}`,
+      () => end.exec(this.console().slice(from)),
+      seconds,
+    ).then((match) => ({ code: Number(match[1]), text: this.console().slice(from, from + match.index) }));
   }
 
   /** Runs a command; throws when it fails. */
   async exec(line, seconds) {
     const { code, text } = await this.start(line, seconds);
-    if (code !== 0) throw new Error(`${this.name}: ${line.slice(0, 80)}: exit code ${code}: ${text.trim().slice(-200)}`);
+    if (code !== 0)
+      throw new Error(`${this.name}: ${line.slice(0, 80)}: exit code ${code}: ${text.trim().slice(-200)}`);
     return text;
   }
 

@@ -2,7 +2,18 @@
 // a flood, and what the bytes and checksums say at both ends. The same on the kernel's backend, in the same boot.
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { Backend, DOM0, Guest, KernelBackend, check, expect, fileServer, makeBridge, report, run } from './dom0.mjs';
+import {
+  Backend,
+  DOM0,
+  Guest,
+  KernelBackend,
+  check,
+  expect,
+  fileServer,
+  makeBridge,
+  report,
+  run,
+} from './dom0.mjs';
 
 const LARGEST = 8972;
 /** Every size up to a header's worth, then around pages, MTUs and the end, and a stride that is a prime between. */

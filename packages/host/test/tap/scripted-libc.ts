@@ -83,7 +83,7 @@ export class ScriptedLibc implements Libc {
   read = unscripted;
   write = unscripted;
   poll = unscripted;
-  sendTo = unscripted;
+  sendTo: Libc['sendTo'] = unscripted;
   eventfd = unscripted;
   setns = unscripted;
   unshare = unscripted;
