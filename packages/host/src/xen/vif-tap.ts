@@ -164,7 +164,7 @@ export class VifTap implements VifNetwork, Transmitter {
     if (this.device.failed) {
       this.domain.log('error', `${this.name}: the interface is gone: ${this.device.statistics.lastRefusal}`);
       this.readable.pause();
-    } else if (this.large.free === 0) this.waitForBuffer();
+    } else if (this.port.stopped) this.waitForBuffer();
   }
 
   private count(frame: Frame): void {
