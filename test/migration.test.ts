@@ -1,9 +1,10 @@
 // A guest moves between hosts of a seeded lab, and is suspended and resumed, while checked frames flow both ways:
 // every frame arrives once and in order, and nothing is left behind.
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ThreeHosts, perfect } from './three-hosts.js';
 
-const OTHER = './plugins/other-frontend.mjs';
+const OTHER = fileURLToPath(new URL('plugins/other-frontend.mjs', import.meta.url));
 const REFERENCE = '@netaccel/dummy-accel-frontend';
 
 describe('a guest moves with its flows', () => {
@@ -109,6 +110,25 @@ describe('a guest that stays', () => {
       }
       const outcome = await lab.settled();
       expect(outcome).toEqual(outcome.map(perfect));
+      expect(await lab.stop()).toEqual({});
+    },
+  );
+
+  it(
+    'hole 2.16 #25: gets another MAC address, and both sides have it with the next connection',
+    { timeout: 60_000 },
+    async () => {
+      const lab = await ThreeHosts.start({ seed: 10 });
+      const mac = '02:00:00:00:01:0a';
+      await lab.lab.suspend('a');
+      const { store } = lab.lab.host('alpha').machine.domain(0)!;
+      for (const path of ['/local/domain/1/device/vif/0', '/local/domain/0/backend/vif/1/0'])
+        await lab.lab.during(store.write(`${path}/mac`, mac));
+      await lab.lab.resume('a');
+      await lab.lab.lab.runUntil(() => lab.plugin('a') === REFERENCE, 20_000);
+      const bytes = Uint8Array.from(mac.split(':'), (byte) => parseInt(byte, 16));
+      expect(lab.guest('a').guest.netfront.vif?.mac).toEqual(bytes);
+      expect(lab.lab.host('alpha').driver.driver.vif(1, 0)?.describe()).toMatchObject({ mac });
       expect(await lab.stop()).toEqual({});
     },
   );

@@ -1,4 +1,5 @@
 // The frontend half that other-backend.mjs names.
+import { fileURLToPath } from 'node:url';
 import frontend from '@netaccel/dummy-accel-frontend';
 
-export default { ...frontend, name: './plugins/other-frontend.mjs' };
+export default { ...frontend, name: fileURLToPath(import.meta.url) };

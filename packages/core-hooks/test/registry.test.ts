@@ -39,7 +39,7 @@ describe('AcceleratorRegistry', () => {
     expect(registry.describe()).toEqual([{ name: 'p', version: '1.0.0', devices: 1 }]);
   });
 
-  it('compares names whole, both ways (1.8 defect 4)', () => {
+  it('defect 1.8 #4: compares names whole, both ways', () => {
     const log: string[] = [];
     const registry = new AcceleratorRegistry();
     registry.want('nic', device(log, 'short'));

@@ -141,7 +141,7 @@ describe('set-up', () => {
   );
 
   it.each(['map', 'share', 'events.open'])(
-    'undoes a VI that was half made when %s failed, and can make it then',
+    'hole 2.16 #18: undoes a VI that was half made when %s failed, and can make it then',
     async (what) => {
       const { host, backend } = await attach();
       await host.hello();
@@ -258,7 +258,7 @@ describe('a guest that lies', () => {
     ['start', ControlMessage.start, nothing],
     ['quiesce', ControlMessage.quiesce, nothing],
   ];
-  it.each(early)('gets nothing for %s before its turn', async (_name, type, payload) => {
+  it.each(early)('hole 2.16 #2: gets nothing for %s before its turn', async (_name, type, payload) => {
     const { host, backend } = await attach();
     const before = host.ledger();
     expect((await host.guest.request(type, payload)).ok).toBe(false);
@@ -305,7 +305,7 @@ describe('a guest that lies', () => {
     ['a capacity beyond its pages', encodeRings({ ...rings, eventCapacity: 4096 })],
     ['pages that it never granted', encodeRings({ ...rings, receiveRefs: Uint32Array.of(0xffff_ffff) })],
   ];
-  it.each(wrongRings)('is refused rings with %s', async (_what, payload) => {
+  it.each(wrongRings)('hole 2.16 #3: is refused rings with %s', async (_what, payload) => {
     const { host } = await attach();
     await host.hello();
     for (const ref of [1, 2, 3]) host.grants.set(ref, 'write');

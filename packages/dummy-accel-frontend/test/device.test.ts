@@ -113,6 +113,29 @@ describe('set-up', () => {
     expect(guest.ledger()).toEqual(empty);
   });
 
+  it('hole 2.16 #21: tolerates addresses that come at any step of its set-up', async () => {
+    const guest = new FakeGuest();
+    const { mailbox } = guest;
+    const request = mailbox.request.bind(mailbox);
+    const early: Promise<boolean>[] = [];
+    Object.assign(mailbox, {
+      request: (type: number, payload: Uint8Array) => {
+        early.push(guest.tell(macOf(0xb)), guest.tell(macOf(0xc), 'here'));
+        return request(type, payload);
+      },
+    });
+    const device = await guest.during(plugin.newDevice(guest.services));
+    await Promise.all(early);
+    expect(early.length).toBeGreaterThan(6);
+    // Told again afterwards, it knows the neighbour.
+    expect(await guest.tell(macOf(0xb))).toBe(true);
+    expect(device.startTransmit(guest.frame(frameOf({ to: macOf(0xb), from: macOf(0xa) })), false)).toBe(
+      Verdict.sent,
+    );
+    await guest.during(device.quiesce());
+    await guest.during(device.remove());
+  });
+
   it('says which versions there are when none fits', async () => {
     const theirs = encodeHello({ oldest: 4, newest: 6, features: 0, bufferPages: 0 });
     const guest = new FakeGuest({ refuse: [hello], bytes: { [hello]: theirs } });
@@ -177,7 +200,7 @@ describe('a backend half that lies', () => {
     await guest.during(device.remove());
   });
 
-  it('cannot fill the guest’s memory with addresses', async () => {
+  it('hole 2.16 #9: cannot fill the guest’s memory with addresses', async () => {
     const guest = new FakeGuest();
     const device = await plugin.newDevice(guest.services);
     for (let i = 0; i < 2000; i++) await guest.tell(Uint8Array.of(2, 7, 7, 7, i >>> 8, i & 255));
@@ -317,7 +340,7 @@ describe('the end', () => {
     await guest.during(device.remove());
   });
 
-  it('a NIC that was reset has the device taken off', async () => {
+  it('hole 2.16 #23: a NIC that was reset has the device taken off', async () => {
     const guest = new FakeGuest();
     const device = await plugin.newDevice(guest.services);
     guest.nic.reset();

@@ -284,7 +284,7 @@ describe('both load orders', () => {
   });
 });
 
-test('the newest plugin that drives the port wins, and one that comes later changes nothing', async () => {
+test('defect 1.8 #6: the newest plugin that drives the port wins, and one that comes later changes nothing', async () => {
   const plugins = [new FakePlugin('one'), new FakePlugin('two')];
   const other = new FakePlugin('other');
   const definition = { ...other.definition, supports: () => false };
@@ -300,7 +300,7 @@ test('the newest plugin that drives the port wins, and one that comes later chan
   await lab.end();
 });
 
-test('quotas are read all or nothing and are fixed at probe', async () => {
+test('hole 2.16 #13: quotas are read all or nothing and are fixed at probe', async () => {
   for (const [keys, limits] of [
     [{}, { maxFilters: 8, maxBufferPages: 384, maxMulticasts: 8 }],
     [
@@ -398,7 +398,7 @@ describe('detach', () => {
     await lab.end();
   });
 
-  test('a guest that does not answer delays it by the limit and no more; it is not attached to the old half again', async () => {
+  test('hole 2.16 #6: a guest that does not answer delays it by the limit and no more; it is not attached to the old half again', async () => {
     const plugin = new FakePlugin();
     const lab = await attached(plugin);
     const before = lab.vif.machine.clock.now();
@@ -447,7 +447,7 @@ describe('detach', () => {
     }
   });
 
-  test('one vif’s hung plugin does not hold up another vif', async () => {
+  test('hole 2.16 #7: one vif’s hung plugin does not hold up another vif', async () => {
     const plugin = new FakePlugin();
     const lab = await attached(plugin);
     plugin.remove = () => new Promise(() => undefined);
@@ -510,7 +510,7 @@ describe('a probe that fails', () => {
     await lab.end();
   });
 
-  test('gives the next plugin that fits its turn', async () => {
+  test('defect 1.8 #7: gives the next plugin that fits its turn', async () => {
     const good = new FakePlugin('good');
     const bad = new FakePlugin('bad');
     bad.probe = () => Promise.reject(new Error('no'));

@@ -259,7 +259,7 @@ describe('the handshake', () => {
   });
 });
 
-test('XSA-361, 365: a ring page that cannot be mapped, whichever it is, leaves none mapped and no crash', async () => {
+test('defect 1.8 #9, XSA-361, 365: a ring page that cannot be mapped, whichever it is, leaves none mapped and no crash', async () => {
   for (let nth = 0; nth < 6; nth++) {
     let maps = 0;
     const faults: Faults = {

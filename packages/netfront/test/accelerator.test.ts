@@ -129,6 +129,33 @@ describe('attach', () => {
     await end(all);
   });
 
+  test('defect 1.8 #3: the key names another plugin while the first is being loaded', async () => {
+    const asked: string[] = [];
+    const arrive: (() => void)[] = [];
+    const all = await rig({}, (name) => {
+      asked.push(name);
+      return new Promise((resolve) => arrive.push(resolve));
+    });
+    const { lab, half, registry, plugin } = all;
+    const other = new ScriptedPlugin('other-frontend');
+    await lab.run(half.offer());
+    await lab.settle();
+    await lab.run(half.offer('other-frontend'));
+    await lab.settle();
+    expect(asked).toEqual([PLUGIN, 'other-frontend']);
+    // The first arrives last: nobody wants it any more.
+    registry.register(other.definition);
+    arrive[1]!();
+    await lab.settle();
+    registry.register(plugin.definition);
+    arrive[0]!();
+    await lab.settle();
+    expect(other.devices.length).toBe(1);
+    expect(plugin.devices.length).toBe(0);
+    expect(lab.front.state.accelerator).toBe('live');
+    await end(all);
+  });
+
   test('names are compared whole', async () => {
     const all = await rig();
     all.registry.register(all.plugin.definition);
@@ -183,6 +210,20 @@ describe('attach', () => {
     });
     await lab.run(all.registry.unregister(PLUGIN));
     expect(lab.front.statistics()).toMatchObject({ txFrames: 2, rxBytes: 500, accelerated: { txFrames: 1 } });
+    await end(all);
+  });
+
+  test('hole 2.16 #16: totals go on beyond 32 bits, and over a detach', async () => {
+    const all = await live();
+    const { lab, plugin, registry } = all;
+    const far = 2 ** 40 + 12_345;
+    plugin.device.totals.rxBytes = far;
+    expect(lab.front.statistics()).toMatchObject({ rxBytes: far, accelerated: { rxBytes: far } });
+    await lab.run(registry.unregister(PLUGIN));
+    registry.register(plugin.definition);
+    await lab.settle();
+    plugin.device.totals.rxBytes = far;
+    expect(lab.front.statistics().accelerated.rxBytes).toBe(2 * far);
     await end(all);
   });
 });
@@ -266,7 +307,7 @@ describe('detach', () => {
     await end(all);
   });
 
-  test('suspend, resume: the new host’s keys decide', async () => {
+  test('defect 1.8 #11: suspend, resume: the new host’s keys decide', async () => {
     const all = await live();
     const { lab, half, plugin } = all;
     await lab.run(lab.front.suspend());
@@ -326,7 +367,7 @@ describe('detach', () => {
 });
 
 describe('probe that fails', () => {
-  test('rejected: slow, the reason on record, tried again with growing pauses', async () => {
+  test('defect 1.8 #10: rejected: slow, the reason on record, tried again with growing pauses', async () => {
     const all = await rig();
     const { lab, plugin, registry, half } = all;
     let tries = 0;
@@ -639,7 +680,7 @@ describe('deadlines', () => {
     await end(all);
   });
 
-  test('remove that never ends is left behind; other devices do not wait', async () => {
+  test('defect 1.8 #5: remove that never ends is left behind; other devices do not wait', async () => {
     const all = await live({ netfront: { deadlines: { removeMs: 200 } } });
     const { lab, plugin, registry } = all;
     plugin.device.onRemove = () => new Promise(() => undefined);
@@ -651,7 +692,7 @@ describe('deadlines', () => {
     await end(all);
   });
 
-  test('a plugin that stays busy for ever has to go, and the frame goes slow', async () => {
+  test('hole 2.16 #8: a plugin that stays busy for ever has to go, and the frame goes slow', async () => {
     const all = await live({ netfront: { deadlines: { stallMs: 400 } } });
     const { lab, plugin } = all;
     plugin.device.room = 0;

@@ -219,7 +219,7 @@ describe('transmit', () => {
 });
 
 describe('receive', () => {
-  test.each(Array.from({ length: 30 }, (_, i) => 2000 + i))('seed %i', async (seed) => {
+  test.each(Array.from({ length: 30 }, (_, i) => 2000 + i))('hole 2.16 #24: seed %i', async (seed) => {
     const { lab, registry, plugin, half, random } = await make(seed);
     registry.register(plugin.definition);
     await lab.settle();

@@ -363,7 +363,7 @@ describe('a backend that lies', () => {
       /more transmit responses/,
     ],
   ];
-  test.each(breaches)('%s: fenced', async (_, lie, reason) => {
+  test.each(breaches)('defect 1.8 #8: %s: fenced', async (_, lie, reason) => {
     const lab = await VifLab.connected();
     for (let i = 0; i < 4; i++) lab.send(pattern(60, i));
     await lab.settle();

@@ -91,7 +91,7 @@ describe('buffers', () => {
     expect(a.counters()['txErrors']).toBe(1);
   });
 
-  it('run out, and a table in pieces is still used up to its last run', () => {
+  it('hole 2.16 #15: run out, and a table in pieces is still used up to its last run', () => {
     const lab = new Lab({ nic: { bufferPages: 200 } });
     const b = lab.vi(1); // 80 pages of its own
     const pages = lab.pages(lab.take(4096 * 120), 120);

@@ -61,7 +61,7 @@ describe('FrameHeaders', () => {
     expect(parse(frame)).toMatchObject({ payload: 0, flags: EventFlag.ipv6 | EventFlag.fragment });
   });
 
-  it('takes no ports from a fragment, first or not', () => {
+  it('hole 2.16 #11: takes no ports from a fragment, first or not', () => {
     for (const bits of [0x20, 0x00]) {
       const frame = makeFrame();
       frame[20] = bits;

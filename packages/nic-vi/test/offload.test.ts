@@ -208,7 +208,7 @@ describe('segmentation', () => {
 });
 
 describe('anti-spoof', () => {
-  it('drops frames with another source MAC or address, counts them, and completes them', () => {
+  it('hole 2.16 #17: drops frames with another source MAC or address, counts them, and completes them', () => {
     const { a, b } = pair({
       request: { antiSpoof: { mac: macOf(1), addresses: [ipOf(1), [...ipOf(1).slice(0, 3), 7]] } },
     });

@@ -130,7 +130,7 @@ describe('a request', () => {
     expect(results).toEqual(Array.from({ length: 20 }, (_, i) => [true, i, 2, 1]));
   });
 
-  test('is handled in the order sent, one after the other, thousands of them both ways', async () => {
+  test('hole 2.16 #5: is handled in the order sent, one after the other, thousands of them both ways', async () => {
     const order: number[] = [];
     let inside = 0;
     theirs.handle(1, async (payload) => {
@@ -168,7 +168,7 @@ describe('a peer that does not answer', () => {
     expect(guest.ledger().timers).toBe(0);
   });
 
-  test('but answers late is not disturbed, and there is room again', async () => {
+  test('hole 2.16 #22: but answers late is not disturbed, and there is room again', async () => {
     const release: (() => void)[] = [];
     theirs.handle(1, () => new Promise((resolve) => release.push(() => resolve(ok(1)))));
     const asked = Array.from({ length: MAILBOX_OUTSTANDING }, () => mine.request(1, bytes(), 10));
@@ -253,17 +253,20 @@ describe('a hostile peer', () => {
     await machine.settle(0);
   };
 
-  test.each([1 + MAILBOX_SLOTS, 0x7fff_ffff, 0xffff_ffff])('claims %i more messages', async (more) => {
-    const asked = mine.request(1, bytes()).catch((error: unknown) => (error as MailboxError).code);
-    forge({ kind: 1 }, 0, more);
-    await kick();
-    expect(await asked).toBe('BREACH');
-    expect(ended).toEqual(['guest BREACH']);
-    await expect(mine.request(1, bytes())).rejects.toMatchObject({ code: 'BREACH' });
-    mine.close();
-    theirs.close();
-    expect([guest.ledger(), back.ledger()]).toEqual([noLeak, noLeak]);
-  });
+  test.each([1 + MAILBOX_SLOTS, 0x7fff_ffff, 0xffff_ffff])(
+    'hole 2.16 #1: claims %i more messages',
+    async (more) => {
+      const asked = mine.request(1, bytes()).catch((error: unknown) => (error as MailboxError).code);
+      forge({ kind: 1 }, 0, more);
+      await kick();
+      expect(await asked).toBe('BREACH');
+      expect(ended).toEqual(['guest BREACH']);
+      await expect(mine.request(1, bytes())).rejects.toMatchObject({ code: 'BREACH' });
+      mine.close();
+      theirs.close();
+      expect([guest.ledger(), back.ledger()]).toEqual([noLeak, noLeak]);
+    },
+  );
 
   test.each([
     ['a length beyond the slot', { kind: 1, type: 1, length: 113 }],
@@ -341,7 +344,7 @@ describe('a hostile peer', () => {
     expect(seen).toEqual([[1, 2]]);
   });
 
-  test('storms without a message: held back', async () => {
+  test('hole 2.16 #4: storms without a message: held back', async () => {
     const end = machine.clock.now() + 1000;
     while (machine.clock.now() < end) {
       machine.raise(back.events.vector({ port: 1 } as never));

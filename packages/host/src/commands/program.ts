@@ -8,6 +8,7 @@ import { registerDoctor } from './doctor.js';
 import { registerExec } from './exec.js';
 import { registerExplain } from './explain.js';
 import { registerLs } from './ls.js';
+import { registerMigrate } from './migrate.js';
 import { examples } from './options.js';
 import { ExitCode, note, printJson, styled } from './output.js';
 import { registerTop } from './top.js';
@@ -59,6 +60,7 @@ export function makeProgram(): Command {
     registerTop,
     registerExplain,
     registerAccel,
+    registerMigrate,
     registerCapture,
     registerExec,
     registerDoctor,

@@ -6,7 +6,7 @@ import { readlinkSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { FrameSink, Memory } from '@netaccel/core-hooks';
 import { joinMachine } from '@netaccel/xen/sim/workers';
-import type { JoinedMachine, Waker } from '@netaccel/xen/sim/workers';
+import type { DomainSeat, JoinedMachine, Waker } from '@netaccel/xen/sim/workers';
 import { BridgeWatch } from '../ports/bridge-watch.js';
 import type { WatchedPorts } from '../ports/bridge-watch.js';
 import { FilePort } from '../ports/file-port.js';
@@ -21,6 +21,7 @@ import type { LabHardware } from './hardware.js';
 import { kicksBy } from './kicks.js';
 import { keepTime } from './time-keeper.js';
 import { microseconds } from './time.js';
+import type { DeskCalls } from './vif-desk.js';
 import type { Question, WorkerOrder } from './worker-protocol.js';
 
 /** Fragments of one frame that a TAP is written from: a merged receive chain. */
@@ -36,6 +37,10 @@ interface Programs {
   load(name: string): Promise<string>;
   unload(name: string): Promise<void>;
   watch(ports: WatchedPorts | null): void;
+  suspend(): Promise<number>;
+  resume(timeoutMs: number): Promise<void>;
+  rehome(seat: DomainSeat): void;
+  desk(call: keyof DeskCalls, args: readonly unknown[]): Promise<unknown>;
 }
 
 async function main(order: WorkerOrder): Promise<void> {
@@ -85,10 +90,10 @@ async function answer(programs: Programs, { id, method, args }: Question): Promi
 
 function perform(programs: Programs, method: Question['method'], args: readonly unknown[]): unknown {
   if (method === 'load' || method === 'unload') return programs[method](String(args[0]));
-  if (method === 'watch') {
-    programs.watch(args[0] as WatchedPorts | null);
-    return null;
-  }
+  if (method === 'watch') return (programs.watch(args[0] as WatchedPorts | null), null);
+  if (method === 'resume') return programs.resume(Number(args[0]));
+  if (method === 'rehome') return (programs.rehome(args[0] as DomainSeat), null);
+  if (method === 'desk') return programs.desk(args[0] as keyof DeskCalls, args.slice(1));
   return programs[method]();
 }
 
@@ -110,6 +115,7 @@ function guest(machine: JoinedMachine, order: WorkerOrder, tap: OpenTap | null):
       if (port instanceof TapPort) port.poll();
       else port?.resume();
     },
+    onSuspended: () => port?.putAside(),
     queues,
     pluginsFrom: order.pluginsFrom,
     ...(frontend === null ? {} : { frontend }),
@@ -138,6 +144,12 @@ function guest(machine: JoinedMachine, order: WorkerOrder, tap: OpenTap | null):
     load: () => Promise.reject(new Error('a frontend plugin is loaded when the backend names it')),
     unload: (name) => programs.registry.unregister(name),
     watch: () => undefined,
+    suspend: () => programs.suspend(),
+    resume: (timeoutMs) => programs.resume(timeoutMs),
+    rehome: (seat) => {
+      machine.rehome(seat);
+    },
+    desk: () => Promise.reject(new Error('a guest has no vifs of others')),
   };
 }
 
@@ -180,6 +192,11 @@ function driver(
     watch: (ports) => {
       watch.watch(ports);
     },
+    suspend: () => Promise.reject(new Error('a driver domain is not moved')),
+    resume: () => Promise.reject(new Error('a driver domain is not moved')),
+    rehome: () => undefined,
+    desk: async (call, args) =>
+      (programs.desk[call] as (...all: unknown[]) => Promise<unknown>).apply(programs.desk, [...args]),
   };
 }
 

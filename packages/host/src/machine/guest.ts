@@ -23,6 +23,8 @@ export interface GuestOptions {
   readonly onReady: () => void;
   /** A backend is connected, for the first time or again: transmit buffers are new ones. */
   readonly onConnected?: () => void;
+  /** Nothing is connected: whoever holds transmit buffers gives them back now. */
+  readonly onSuspended?: () => void;
   /** Queues that it asks for at most. */
   readonly queues: number;
   /** Folder that plugin names are resolved from. */
@@ -92,6 +94,7 @@ export class Guest {
   async suspend(): Promise<number> {
     const before = this.netfront.statistics().counters.txUnanswered;
     await this.netfront.suspend();
+    this.options.onSuspended?.();
     // A page that the backend lets go of late is given back late.
     const { domain } = this.options;
     for (let ms = 0; ms < GRANTS_MS && domain.ledger().grants > 0; ms++)

@@ -24,7 +24,7 @@ import type { VifPortStatistics } from '../ports/vif-port.js';
 /** How long an announcement may take to the old host; hosts that share no wire wait for so long in vain. */
 const ANNOUNCE_MS = 250;
 /** How long the guest may take to be connected on the new host. */
-const RESUME_MS = 10_000;
+const RESUME_MS = 8000;
 
 /** Why a guest was not moved. It is where it was, and runs. */
 export type MigrationCode =
@@ -106,19 +106,23 @@ export async function migrateGuest(
   const oldId = guest.id;
   await from.desk.hold(oldId, guest.mac, true);
   const pausedAt = clock.now();
-  const txUnanswered = await guest.suspend();
-  await from.removeVif(oldId);
+  let txUnanswered = 0;
+  let plugged = true;
   let announced: boolean;
   try {
+    txUnanswered = await guest.suspend();
+    await from.removeVif(oldId);
+    plugged = false;
     announced = await arrive(guest, from, to);
   } catch (error) {
-    await goBack(guest, from, to, guest.host !== from.name);
-    const why = error instanceof Error ? error.message : String(error);
-    throw new MigrationError(
-      'FAILED',
-      `${guest.name} could not go on on ${to.name} and is back on ${from.name}: ${why}`,
-      { cause: error },
+    const why = messageOf(error);
+    const back = await goBack(guest, from, to, plugged).then(
+      () => `is back on ${from.name}`,
+      (second: unknown) => `could not go back to ${from.name} either (${messageOf(second)})`,
     );
+    throw new MigrationError('FAILED', `${guest.name} could not go on on ${to.name} and ${back}: ${why}`, {
+      cause: error,
+    });
   }
   const { frames, statistics } = await from.desk.leave(guest.mac);
   await to.desk.open(guest.id, frames);
@@ -149,19 +153,25 @@ async function goBack(
   guest: MigrationGuest,
   from: MigrationHost,
   to: MigrationHost,
-  moved: boolean,
+  plugged: boolean,
 ): Promise<void> {
   let { id } = guest;
-  if (moved) {
+  if (guest.host !== from.name) {
     await guest.suspend();
     await to.removeVif(id);
     await to.desk.forget(id);
     id = await guest.move(from);
   }
-  await from.desk.expect(id, guest.mac);
-  await from.createVif(id);
+  if (!plugged) {
+    await from.desk.expect(id, guest.mac);
+    await from.createVif(id);
+  }
   await guest.resume(RESUME_MS);
   await from.desk.open(id, []);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function lossesOf({ holdFull, holdGroup }: Readonly<VifPortStatistics>) {

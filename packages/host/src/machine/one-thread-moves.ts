@@ -3,6 +3,7 @@
  * as that lab takes it. Called by `OneThreadLab`.
  */
 import { macBytes } from '../demo/addresses.js';
+import { accelPort } from './accel-port.js';
 import { MigrationError, migrateGuest } from './migration.js';
 import type { MigrationGuest, MigrationHost, MigrationReport } from './migration.js';
 import type { Host, OneThreadLab, RunningGuest } from './one-thread-lab.js';
@@ -123,7 +124,10 @@ export class OneThreadMoves {
     return {
       name: host.name,
       desk,
-      createVif: (id) => this.lab.plugIn(host, plan, id),
+      createVif: (id) => {
+        const accel = accelPort(plan.accel, host.plan.nic.ports, host.plan.bridged);
+        return this.lab.plugIn(host, { ...plan, accel }, id);
+      },
       removeVif: async (id) => {
         await removeVif(store, DRIVER_DOMAIN, id, HANDLE);
         await desk.gone(id);

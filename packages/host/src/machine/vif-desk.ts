@@ -143,7 +143,9 @@ export class VifDesk implements DeskCalls {
 
   /** {@inheritDoc DeskCalls.open} */
   open(guest: DomainId, earlier: readonly HeldFrame[]): Promise<void> {
-    return this.port(guest).open(earlier);
+    const port = this.port(guest);
+    for (const [mac, leaving] of this.leaving) if (leaving === port) this.leaving.delete(mac);
+    return port.open(earlier);
   }
 
   /** {@inheritDoc DeskCalls.gone} */

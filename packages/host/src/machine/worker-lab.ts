@@ -5,7 +5,7 @@
  * domain; frames never come through here. `stop` takes everything down in order and has a deadline.
  */
 import { readFileSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
+import { MessagePort, Worker } from 'node:worker_threads';
 import type { LogLevel, Memory } from '@netaccel/core-hooks';
 import { SharedMachine } from '@netaccel/xen/sim/workers';
 import type { DomainSeat } from '@netaccel/xen/sim/workers';
@@ -16,15 +16,20 @@ import type { Replay } from '../ports/file-port.js';
 import type { TapDescription } from '../tap/index.js';
 import { createHardware } from './hardware.js';
 import type { LabHardware, NicRequest, WireRequest } from './hardware.js';
+import type { MigrationReport } from './migration.js';
 import { microseconds } from './time.js';
 import { createVif, introduceDomain } from './toolstack.js';
 import type { VifSpec } from './toolstack.js';
+import { WorkerMoves } from './worker-moves.js';
 import type { Question, WorkerOrder, WorkerRole, WorkerWord } from './worker-protocol.js';
 
 /** Number of every host's driver domain. */
 const DRIVER_DOMAIN = 0;
 /** How long a worker has for an answer, and for its end. */
 const ANSWER_MS = 10_000;
+/** What waits for the other half and for a plugin may take all of their deadlines together. */
+const PATIENT_MS = 30_000;
+const PATIENT: ReadonlySet<Question['method']> = new Set(['suspend', 'resume', 'desk']);
 
 /** A domain with its TAP. */
 export interface WorkerGuestPlan {
@@ -107,7 +112,7 @@ export class DomainWorker {
     readonly name: string,
     order: WorkerOrder,
     log: WorkerLabPlan['log'],
-    private readonly nudge: () => void,
+    public nudge: () => void,
   ) {
     this.ended = new Promise((resolve) => (this.over = resolve));
     this.worker = new Worker(new URL('./domain-worker.js', import.meta.url), {
@@ -144,14 +149,15 @@ export class DomainWorker {
   ask(method: Question['method'], ...args: unknown[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const id = this.nextId++;
+      const limitMs = PATIENT.has(method) ? PATIENT_MS : ANSWER_MS;
       const timer = setTimeout(() => {
         this.pending.delete(id);
         reject(
           new Error(
-            `${this.name} did not answer ${method} within ${ANSWER_MS} ms; the lab may have to be restarted`,
+            `${this.name} did not answer ${method} within ${limitMs} ms; the lab may have to be restarted`,
           ),
         );
-      }, ANSWER_MS);
+      }, limitMs);
       this.pending.set(id, { resolve, reject, timer });
       this.ready.then(
         () => {
@@ -159,7 +165,7 @@ export class DomainWorker {
             this.settle({ kind: 'answer', id, error: { message: `${this.name} has ended` } });
             return;
           }
-          this.worker.postMessage({ id, method, args } satisfies Question);
+          this.worker.postMessage({ id, method, args } satisfies Question, portsOf(args));
           this.nudge();
         },
         (error: unknown) => {
@@ -221,8 +227,20 @@ export interface WorkerHost {
   readonly store: Store;
   /** The worker of its driver domain. */
   readonly driver: DomainWorker;
-  /** Its guests by name. */
-  readonly guests: Map<string, { readonly id: number; readonly worker: DomainWorker }>;
+  /** What it was made from; guests of its plan may be elsewhere by now. */
+  readonly plan: WorkerHostPlan;
+  /** The guests that are on it now, by name. */
+  readonly guests: Map<string, WorkerGuest>;
+}
+
+/** A guest of the lab. */
+export interface WorkerGuest {
+  /** What it was made from. */
+  readonly plan: WorkerGuestPlan;
+  /** Its number on the host that it is on now. */
+  id: number;
+  /** Its worker. */
+  readonly worker: DomainWorker;
 }
 
 /** The lab. */
@@ -232,6 +250,7 @@ export class WorkerLab {
   /** NICs and wires. */
   readonly hardware: LabHardware;
   private readonly machines: SharedMachine[] = [];
+  private readonly moves = new WorkerMoves(this);
   private stopping: Promise<void> | null = null;
 
   private constructor(private readonly plan: WorkerLabPlan) {
@@ -289,6 +308,15 @@ export class WorkerLab {
     return [...this.hosts.values()].find((host) => host.guests.has(guest));
   }
 
+  /**
+   * Moves a guest to another host, with whatever its network stack has open: it goes on with that host's plugin, or
+   * none.
+   * @throws MigrationError; the guest is where it was, and runs.
+   */
+  migrate(from: WorkerHost, guest: string, to: WorkerHost): Promise<MigrationReport> {
+    return this.moves.migrate(from, guest, to);
+  }
+
   /** Closes everything, guests first; bounded in time. Idempotent. */
   stop(): Promise<void> {
     return (this.stopping ??= this.end());
@@ -308,8 +336,8 @@ export class WorkerLab {
         merging: this.plan.merging,
       },
     );
-    const guests = new Map<string, { id: number; worker: DomainWorker }>();
-    this.hosts.set(host.name, { name: host.name, machine, store, driver, guests });
+    const guests = new Map<string, WorkerGuest>();
+    this.hosts.set(host.name, { name: host.name, plan: host, machine, store, driver, guests });
     await introduceDomain(store, DRIVER_DOMAIN, `driver domain ${host.name}`);
     await driver.ask('start');
     for (const [i, guest] of host.guests.entries()) {
@@ -324,7 +352,7 @@ export class WorkerLab {
         replay: guest.replay ?? null,
         mtu: guest.vif.mtu,
       });
-      guests.set(guest.name, { id, worker });
+      guests.set(guest.name, { plan: guest, id, worker });
       await worker.ask('start');
     }
   }
@@ -357,6 +385,15 @@ export class WorkerLab {
     await Promise.all([...guests, ...drivers].map((worker) => endWithin(worker, ANSWER_MS)));
     for (const machine of [...this.machines].reverse()) machine.close();
   }
+}
+
+/** Ports among the arguments of a question: they go over to the worker. */
+function portsOf(args: readonly unknown[]): MessagePort[] {
+  return args.flatMap((arg) =>
+    typeof arg === 'object' && arg !== null && 'storePort' in arg && arg.storePort instanceof MessagePort
+      ? [arg.storePort]
+      : [],
+  );
 }
 
 async function endWithin(worker: DomainWorker, ms: number): Promise<void> {

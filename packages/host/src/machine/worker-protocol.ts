@@ -40,7 +40,8 @@ export interface WorkerOrder {
 /** A question of the lab. */
 export interface Question {
   readonly id: number;
-  readonly method: 'start' | 'stop' | 'describe' | 'load' | 'unload' | 'watch';
+  readonly method:
+    'start' | 'stop' | 'describe' | 'load' | 'unload' | 'watch' | 'suspend' | 'resume' | 'rehome' | 'desk';
   readonly args: readonly unknown[];
 }
 

@@ -118,6 +118,14 @@ export class FilePort implements FrameSink {
     return;
   }
 
+  /** The domain is suspended: it holds no transmit buffer any more, and begins again with the frame that it kept. */
+  putAside(): void {
+    if (this.kept === null) return;
+    this.kept.release();
+    this.kept = null;
+    this.plan();
+  }
+
   /** Ends it. Idempotent. */
   close(): void {
     this.closed = true;

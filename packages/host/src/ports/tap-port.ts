@@ -12,6 +12,7 @@ import { FrameHeaders, HEADER_ROOM, TcpFlag } from '@netaccel/nic-vi';
 import { MAX_TAP_FRAME_BYTES, VNET_ECN, VnetFlag, VnetSegmentation } from '../tap/index.js';
 import type { TapDevice } from '../tap/index.js';
 import type { Transmitter } from '../traffic/transmitter.js';
+import { HeldFrames } from './held-frames.js';
 
 /** A frame of at most so many bytes is moved to a small buffer, so that large ones are kept for large frames. */
 const SMALL_BYTES = 2048;
@@ -35,6 +36,8 @@ export class TapPort implements FrameSink {
   private readonly headers: FrameHeaders;
   private spare: Frame | null = null;
   private kept: Frame | null = null;
+  /** What it kept when its domain was suspended. */
+  private readonly aside: HeldFrames;
 
   /**
    * @param memory what frames point into.
@@ -47,11 +50,13 @@ export class TapPort implements FrameSink {
     private readonly out: Transmitter,
   ) {
     this.headers = new FrameHeaders(memory);
+    this.aside = new HeldFrames(memory);
   }
 
   /** Reads what the kernel sends. True: there may be more. */
   poll(): boolean {
-    this.stopped = false;
+    this.stopped = this.aside.length > 0 && !this.takeUp();
+    if (this.stopped) return false;
     if (this.kept !== null) {
       if (!this.out.startXmit(this.kept, false)) {
         this.stopped = true;
@@ -99,11 +104,25 @@ export class TapPort implements FrameSink {
     return;
   }
 
+  /** The domain is suspended: it holds no transmit buffer any more; a frame that it kept goes first afterwards. */
+  putAside(): void {
+    if (this.kept !== null) this.aside.push(this.kept);
+    this.close();
+  }
+
   /** Gives back the buffers it keeps. */
   close(): void {
     this.spare?.release();
     this.kept?.release();
     this.spare = this.kept = null;
+  }
+
+  private takeUp(): boolean {
+    const room = this.out.allocate(MAX_TAP_FRAME_BYTES);
+    if (room === null) return false;
+    if (this.aside.shift(room)) this.kept = room;
+    else room.release();
+    return true;
   }
 
   private read(): Frame | null {

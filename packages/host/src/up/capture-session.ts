@@ -4,11 +4,12 @@
  */
 import { CaptureDirection, CaptureWriter } from '../capture/index.js';
 import type { StreamOut } from '../control/socket.js';
-import type { LabDescription, LabHost } from '../lab/index.js';
+import type { LabDescription } from '../lab/index.js';
 import { VERSION } from '../version.js';
 import type { Captured, CaptureDesk, Collector } from './capture-desk.js';
 import { UnknownNameError, fullName } from './names.js';
 import type { Named } from './names.js';
+import type { PlacedHost } from './placement.js';
 import { wiredTo } from './report.js';
 
 /** What is captured. */
@@ -171,9 +172,8 @@ export class CaptureSession implements Collector {
     return index;
   }
 
-  private nameOfBridgePort(host: LabHost, place: string): string {
-    const vif = /^vif(\d+)\.0$/.exec(place);
-    const guest = vif === null ? undefined : host.guests[Number(vif[1]) - 1];
+  private nameOfBridgePort(host: PlacedHost, place: string): string {
+    const guest = host.guests.find(({ domid }) => place === `vif${domid}.0`);
     return `${host.name}.${guest?.name ?? place}`;
   }
 

@@ -25,9 +25,8 @@ export interface Entrance {
 
 /** Questions with one answer. */
 export function methodsOf(running: RunningLab): Methods {
-  const { description: lab } = running;
-  const guestOf = (args: Arguments) => findNamed(lab, text(args, 'target'), ['guest']);
-  const hostOf = (args: Arguments) => findNamed(lab, text(args, 'host'), ['host']).host.name;
+  const guestOf = (args: Arguments) => findNamed(running.description, text(args, 'target'), ['guest']);
+  const hostOf = (args: Arguments) => findNamed(running.description, text(args, 'host'), ['host']).host.name;
   return {
     describe: () => running.report(),
     explain: (args) => explainGuest(running, guestOf(args)),
@@ -44,7 +43,7 @@ export function methodsOf(running: RunningLab): Methods {
     allow: async (args) => {
       const { host, guest, domid } = guestOf(args);
       const wanted = optionalText(args, 'port') ?? guest.accel ?? host.bridge.ports[0] ?? null;
-      const { port } = findNamed(lab, `${host.name}.${wanted ?? ''}`, ['port']);
+      const { port } = findNamed(running.description, `${host.name}.${wanted ?? ''}`, ['port']);
       await setAccel(running.host(host.name).store, DRIVER_DOMAIN, domid, HANDLE, port);
       return { guest: `${host.name}.${guest.name}`, port };
     },
@@ -52,6 +51,10 @@ export function methodsOf(running: RunningLab): Methods {
       const { host, guest, domid } = guestOf(args);
       await setAccel(running.host(host.name).store, DRIVER_DOMAIN, domid, HANDLE, null);
       return { guest: `${host.name}.${guest.name}`, port: null };
+    },
+    migrate: (args) => {
+      const { host, guest } = guestOf(args);
+      return running.migrate(guest.name, host.name, text(args, 'host'));
     },
     enter: (args) => Promise.resolve(entrance(running, text(args, 'target'))),
   };

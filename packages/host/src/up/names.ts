@@ -3,13 +3,13 @@
  * `vif1.0` or `alpha.vif1.0` its vif, `alpha.eth0` a NIC port.
  */
 import { nearestName } from '../lab/nearest.js';
-import type { LabDescription, LabGuest, LabHost } from '../lab/index.js';
+import type { PlacedGuest, PlacedHost, PlacedLab } from './placement.js';
 
 /** What a name means. */
 export type Named =
-  | { readonly kind: 'host'; readonly host: LabHost }
-  | { readonly kind: 'guest'; readonly host: LabHost; readonly guest: LabGuest; readonly domid: number }
-  | { readonly kind: 'port'; readonly host: LabHost; readonly port: string };
+  | { readonly kind: 'host'; readonly host: PlacedHost }
+  | { readonly kind: 'guest'; readonly host: PlacedHost; readonly guest: PlacedGuest; readonly domid: number }
+  | { readonly kind: 'port'; readonly host: PlacedHost; readonly port: string };
 
 /** A name means nothing in this lab, or two things. */
 export class UnknownNameError extends Error {
@@ -30,7 +30,7 @@ const KINDS = { host: 'a host', guest: 'a guest', port: 'a NIC port' } as const;
  * @throws UnknownNameError
  */
 export function findNamed<K extends Named['kind']>(
-  lab: LabDescription,
+  lab: PlacedLab,
   name: string,
   kinds: readonly K[],
 ): Extract<Named, { kind: K }> {
@@ -58,12 +58,13 @@ export function fullName(named: Named): string {
   return `${named.host.name}.${named.kind === 'guest' ? named.guest.name : named.port}`;
 }
 
-function everything(lab: LabDescription): [string, Named][] {
+function everything(lab: PlacedLab): [string, Named][] {
   return lab.hosts.flatMap((host) => {
     const names: [string, Named][] = [[host.name, { kind: 'host', host }]];
-    host.guests.forEach((guest, i) => {
-      const named: Named = { kind: 'guest', host, guest, domid: i + 1 };
-      const vif = `vif${i + 1}.0`;
+    host.guests.forEach((guest) => {
+      const { domid } = guest;
+      const named: Named = { kind: 'guest', host, guest, domid };
+      const vif = `vif${domid}.0`;
       for (const text of [guest.name, `${host.name}.${guest.name}`, vif, `${host.name}.${vif}`])
         names.push([text, named]);
     });

@@ -21,6 +21,8 @@ export function needsTaps(lab: LabDescription): boolean {
 /** The namespaces. */
 export class LabNetworks {
   private readonly taps = new Map<string, TapDescription>();
+  /** Where guests that have moved had their namespace made: by the name that they have now. */
+  private readonly made = new Map<string, string>();
 
   private constructor(private readonly namespaces: NetworkNamespaces) {}
 
@@ -50,7 +52,16 @@ export class LabNetworks {
 
   /** The namespace likewise. */
   namespaceOf(host: string, guest: string | null): NetworkNamespace | undefined {
-    return this.namespaces.get(keyOf(host, guest));
+    const key = keyOf(host, guest);
+    return this.namespaces.get(this.made.get(key) ?? key);
+  }
+
+  /** A guest is on another host now; its namespace and all that runs there is what it was. */
+  moved(guest: string, from: string, to: string): void {
+    const old = keyOf(from, guest);
+    const made = this.made.get(old) ?? old;
+    this.made.delete(old);
+    this.made.set(keyOf(to, guest), made);
   }
 
   /** Ends every program in them, and them. Idempotent. */

@@ -3,6 +3,7 @@
  * Put together from what each domain's thread answers; one that does not answer is in it with the reason.
  */
 import type { LabDescription, LabGuest, LabHost } from '../lab/index.js';
+import type { PlacedGuest } from './placement.js';
 import type { PluginDescription } from '../plugins.js';
 import type { Answer, DriverDescription, GuestDescription, VifDescription } from './described.js';
 
@@ -123,11 +124,11 @@ const NOTHING: PathTotals = { txFrames: 0, txBytes: 0, rxFrames: 0, rxBytes: 0 }
 /** One guest's part. */
 export function guestReport(
   host: LabHost,
-  guest: LabGuest,
-  domid: number,
+  guest: PlacedGuest,
   answer: Answer<GuestDescription>,
   driver: Answer<DriverDescription>,
 ): GuestReport {
+  const { domid } = guest;
   const said = 'said' in answer ? answer.said : null;
   const back = 'said' in driver ? driver.said : null;
   const vif = back?.netback.vifs.find((each) => each.guest === domid && each.handle === 0) ?? null;

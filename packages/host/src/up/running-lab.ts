@@ -4,8 +4,10 @@
  */
 import type { LogLevel } from '@netaccel/core-hooks';
 import { refuseSecond, serveControl } from '../control/socket.js';
-import type { LabDescription, LabHost } from '../lab/index.js';
+import type { LabDescription } from '../lab/index.js';
 import { kicksBy } from '../machine/kicks.js';
+import { MigrationError } from '../machine/migration.js';
+import type { MigrationReport } from '../machine/migration.js';
 import { microseconds } from '../machine/time.js';
 import { WorkerLab } from '../machine/worker-lab.js';
 import type { WorkerHost } from '../machine/worker-lab.js';
@@ -16,6 +18,8 @@ import { describe } from './described.js';
 import type { DriverDescription, GuestDescription } from './described.js';
 import { methodsOf, streamsOf } from './methods.js';
 import { LabNetworks, needsTaps } from './networks.js';
+import { moveGuest, placeGuests } from './placement.js';
+import type { PlacedHost, PlacedLab } from './placement.js';
 import { planLab } from './plan.js';
 import { guestReport, hostReport } from './report.js';
 import type { LabReport } from './report.js';
@@ -59,9 +63,11 @@ export class RunningLab {
   private stores: StoreSockets | null = null;
   private stopping: Promise<void> | null = null;
 
+  /** What it was made from, with every guest where it is now. */
+  description: PlacedLab;
+
   private constructor(
-    /** What it was made from. */
-    readonly description: LabDescription,
+    description: LabDescription,
     /** Its machines. */
     readonly lab: WorkerLab,
     /** Its namespaces, or null when nothing has a TAP. */
@@ -69,6 +75,7 @@ export class RunningLab {
     /** Last lines of its domains. */
     readonly lines: readonly LogEntry[],
   ) {
+    this.description = placeGuests(description);
     this.captures = new CaptureDesk(description, lab);
   }
 
@@ -138,6 +145,33 @@ export class RunningLab {
     };
   }
 
+  /**
+   * Moves a guest to another host, with its connections open.
+   * @throws MigrationError; the guest is where it was, and runs.
+   */
+  async migrate(guest: string, from: string, to: string): Promise<MigrationReport> {
+    const target = this.lab.hosts.get(to);
+    if (target === undefined) {
+      const hosts = [...this.lab.hosts.keys()].join(', ');
+      throw new MigrationError(
+        'NO_HOST',
+        `expected a host of the lab ${this.description.name}, saw ${to}; there are: ${hosts}`,
+      );
+    }
+    try {
+      return await this.lab.migrate(this.host(from), guest, target);
+    } finally {
+      // Also after a failure: a guest that went back may have another number.
+      for (const [name, { guests }] of this.lab.hosts) {
+        const id = guests.get(guest)?.id;
+        if (id === undefined || (name !== from && name !== to)) continue;
+        this.description = moveGuest(this.description, guest, from, name, id);
+        if (name !== from) this.networks?.moved(guest, from, name);
+        break;
+      }
+    }
+  }
+
   /** A host of the lab, which is one of its own description. */
   host(name: string): WorkerHost {
     return this.lab.hosts.get(name)!;
@@ -183,12 +217,12 @@ export class RunningLab {
     }
   }
 
-  private async reportHost(host: LabHost): Promise<LabReport['hosts'][number]> {
+  private async reportHost(host: PlacedHost): Promise<LabReport['hosts'][number]> {
     const { driver, guests } = this.host(host.name);
     const asked = host.guests.map(({ name }) => describe<GuestDescription>(guests.get(name)?.worker));
     const said = await describe<DriverDescription>(driver);
     const reports = await Promise.all(
-      host.guests.map(async (guest, i) => guestReport(host, guest, i + 1, await asked[i]!, said)),
+      host.guests.map(async (guest, i) => guestReport(host, guest, await asked[i]!, said)),
     );
     return hostReport(this.description, host, said, reports, this.stores?.pathOf(host.name) ?? null);
   }

@@ -29,6 +29,8 @@ const MOST_PAGES = 0x100000;
 const GRANTS_PER_PAGE = 512;
 /** Pages of a domain's tables besides ports and grants. */
 const TABLE_PAGES = 64;
+/** Pages of guests that a host can map at most for guests that move in. */
+const MOST_SPARE_MAPPINGS = 16_384;
 /** Domains of a lab at most: an owner is a byte. */
 export const MOST_DOMAINS = 254;
 
@@ -74,15 +76,12 @@ function hostPages(lab: LabDescription, host: LabHost): number {
 export function labShape(lab: LabDescription): LabShape {
   const domains = lab.hosts.reduce((sum, host) => sum + 1 + host.guests.length, 0);
   const queues = Math.max(1, ...lab.hosts.flatMap((host) => host.guests.map((guest) => guest.queues)));
-  const mappings = Math.max(
-    defaultShape.mappings,
-    ...lab.hosts.map((host) =>
-      host.guests.reduce(
-        (sum, guest) => sum + guest.limits.bufferPages + guest.queues * 4 + PLUGIN_PAGES,
-        64,
-      ),
-    ),
+  const perHost = lab.hosts.map(({ guests }) =>
+    guests.reduce((sum, guest) => sum + guest.limits.bufferPages + guest.queues * 4 + PLUGIN_PAGES, 64),
   );
+  // Guests move: in a small lab any host may take all of them in.
+  const everywhere = perHost.reduce((sum, each) => sum + each, 0);
+  const mappings = Math.max(defaultShape.mappings, ...perHost, Math.min(MOST_SPARE_MAPPINGS, everywhere));
   const grants = Math.max(
     defaultShape.grantPages * GRANTS_PER_PAGE,
     ...lab.hosts.flatMap((host) => host.guests.map((guest) => guestPages(guest) + queues * RECEIVE_PAGES)),

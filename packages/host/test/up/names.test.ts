@@ -1,13 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { parseLab } from '../../src/lab/index.js';
 import { findNamed, fullName, UnknownNameError } from '../../src/up/names.js';
+import { placeGuests } from '../../src/up/placement.js';
 
-const lab = parseLab(
-  `lab: 1
+const lab = placeGuests(
+  parseLab(
+    `lab: 1
 hosts:
   alpha: { guests: { a: { port: memory }, web: { port: memory } } }
   beta: { guests: { a: { port: memory } } }
 `,
+  ),
 );
 const ALL = ['host', 'guest', 'port'] as const;
 

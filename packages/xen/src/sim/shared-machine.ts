@@ -236,6 +236,11 @@ export class SharedMachine {
     this.lab.ports.notify(slot, port);
   }
 
+  /** Pages of the lab that nobody owns. */
+  get freePages(): number {
+    return this.lab.freePages;
+  }
+
   /** What a domain holds, read from the shared tables. */
   holdings(id: DomainId): Holdings {
     return this.lab.holdings(this.resident(id).slot);

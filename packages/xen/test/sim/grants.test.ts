@@ -34,7 +34,7 @@ function copyOne(domain: SimDomain, fill: (batch: GrantCopyBatch) => void): numb
 }
 
 describe('sharing', () => {
-  test('writes version 1 entries and hands over zeroed pages, whatever was in them', () => {
+  test('hole 2.16 #20: writes version 1 entries and hands over zeroed pages, whatever was in them', () => {
     const used = guest.pages.allocate(4);
     guest.memory.bytes.fill(0xee, used, used + 4 * PAGE_BYTES);
     guest.pages.free(used);

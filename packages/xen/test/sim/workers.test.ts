@@ -45,7 +45,7 @@ async function stopAll(...peers: Peer[]): Promise<void> {
 }
 
 describe('two domains', () => {
-  test('exchange a million ring words, and no wake is lost', { timeout: 30_000 }, async () => {
+  test('hole 2.16 #19: exchange a million ring words, and no wake is lost', { timeout: 30_000 }, async () => {
     const count = 1_000_000;
     const front = start(0, 'front', count);
     const back = start(1, 'back', count);
