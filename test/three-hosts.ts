@@ -71,9 +71,6 @@ export class ThreeHosts {
       guest.stack.onReady = () => {
         flow.source.resume();
       };
-      guest.stack.onConnected = () => {
-        flow.source.forget();
-      };
     }
   }
 

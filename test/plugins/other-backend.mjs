@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import backend from '@netaccel/dummy-accel-backend';
 
+/** @param {string} name */
 const half = (name) => fileURLToPath(new URL(name, import.meta.url));
 
 export default { ...backend, name: half('other-backend.mjs'), frontend: half('other-frontend.mjs') };

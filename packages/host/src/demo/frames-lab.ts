@@ -293,9 +293,6 @@ export class FramesRun {
     from.sink.onReady = () => {
       this.source.resume();
     };
-    from.sink.onConnected = () => {
-      this.source.forget();
-    };
     to.sink.to = this.check;
   }
 

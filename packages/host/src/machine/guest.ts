@@ -21,8 +21,6 @@ export interface GuestOptions {
   readonly stack: FrameSink;
   /** A stopped transmit queue goes again. */
   readonly onReady: () => void;
-  /** A backend is connected, for the first time or again: transmit buffers are new ones. */
-  readonly onConnected?: () => void;
   /** Nothing is connected: whoever holds transmit buffers gives them back now. */
   readonly onSuspended?: () => void;
   /** Queues that it asks for at most. */
@@ -76,7 +74,6 @@ export class Guest {
       stack: options.stack,
       registry: this.registry,
       onReady: options.onReady,
-      onConnected: () => options.onConnected?.(),
       features: { queues: options.queues },
       ...(options.onState !== undefined && { onState: options.onState }),
     });

@@ -94,8 +94,6 @@ export class SwitchableSink implements FrameSink {
   to: FrameSink = { deliver: () => undefined, flush: () => undefined };
   /** Called when a stopped transmit queue goes again. */
   onReady: () => void = () => undefined;
-  /** Called when a backend is connected, for the first time or again: transmit buffers are new ones. */
-  onConnected: () => void = () => undefined;
 
   deliver(frame: Parameters<FrameSink['deliver']>[0]): void {
     this.to.deliver(frame);
@@ -301,9 +299,6 @@ export class OneThreadLab {
       stack,
       onReady: () => {
         stack.onReady();
-      },
-      onConnected: () => {
-        stack.onConnected();
       },
       queues: plan.queues,
       pluginsFrom: this.plan.pluginsFrom,

@@ -71,11 +71,6 @@ export class FrameSource {
     if (this.sent < this.limit) this.task.raise();
   }
 
-  /** The transmitter's buffers are others than before: what they hold is not known. */
-  forget(): void {
-    this.heldKind.fill(-1);
-  }
-
   /** Ends it. */
   stop(): void {
     this.pause();
