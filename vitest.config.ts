@@ -18,6 +18,10 @@ export default defineConfig({
         extends: true as const,
         test: { name, root: `${root}packages/${name}`, include: ['test/**/*.test.ts', 'src/**/*.test.ts'] },
       })),
+      {
+        extends: true as const,
+        test: { name: 'simulation', root: `${root}simulation`, include: ['test/**/*.test.ts'] },
+      },
       { extends: true as const, test: { name: 'workspace', root, include: ['test/**/*.test.ts'] } },
     ],
   },

@@ -165,7 +165,7 @@ export class ThreeHosts {
         const domain = machine.domain(id);
         if (domain === undefined) continue;
         for (const [what, count] of Object.entries(domain.ledger()))
-          if (count - (what === 'pages' && name === 'alpha' && id === 0 ? this.lab.hardwarePages : 0) !== 0)
+          if (count !== 0)
             left[`${name}/${id} ${what}`] = count;
       }
     return left;

@@ -188,7 +188,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
       await ask(this.services, ControlMessage.quiesce, undefined, QUIESCE_MS);
     } catch (error) {
       this.services.log('warn', `the filters may still be there: ${String(error)}`);
-      this.fences.giveUp();
+      this.dropped += this.fences.giveUp();
     }
     this.services.schedulePoll();
     await this.until(() => this.frames.transmitting === 0 && this.fences.held === 0);
@@ -240,7 +240,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
     }
     this.choice.hear(frame);
     if (this.fences.isOpen(filter)) this.merger.push(frame);
-    else this.fences.hold(filter, frame);
+    else if (!this.fences.hold(filter, frame)) this.dropped++;
   }
 
   /** The NIC has sent a frame. */
@@ -256,8 +256,11 @@ export class Device implements FrontendAccelerator, FrameViHandler {
   /** Link changes, reset, lost events. */
   event(type: number): void {
     if (type === EventType.link) this.lookAtLink();
-    else if (type === EventType.reset) this.services.failed('the NIC was reset, and this VI is gone');
-    else if (type === EventType.overflow)
+    else if (type === EventType.reset) {
+      // From here on flows arrive by the slow path, past whatever waits for a fence.
+      this.dropped += this.fences.giveUp();
+      this.services.failed('the NIC was reset, and this VI is gone');
+    } else if (type === EventType.overflow)
       this.services.log('warn', 'the event queue was full; the NIC dropped frames');
   }
 

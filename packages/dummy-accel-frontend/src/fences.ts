@@ -33,7 +33,7 @@ export class Fences {
   private readonly lately = new Int32Array(LATELY);
   private coming: Change | null = null;
   private going: Change | null = null;
-  private orderly = true;
+  private ended = false;
   private readonly frames: (Frame | null)[];
   private readonly filters: Int32Array;
   private received = 0;
@@ -79,7 +79,6 @@ export class Fences {
 
   /** Whether a frame of this filter may be delivered now; else {@link hold} it. */
   isOpen(filter: number): boolean {
-    if (!this.orderly) return this.held === 0;
     const place = filter & (LATELY - 1);
     if (this.lately[place] === filter && filter !== 0) return true;
     if (!this.open.includes(filter)) return false;
@@ -87,16 +86,18 @@ export class Fences {
     return true;
   }
 
-  /** Keeps a frame back. */
-  hold(filter: number, frame: Frame): void {
+  /** Keeps a frame back; false when no fence will come any more: it can only be dropped. */
+  hold(filter: number, frame: Frame): boolean {
+    if (this.ended) return false;
     holdChain(frame);
     this.frames[this.held] = frame;
     this.filters[this.held++] = filter;
+    return true;
   }
 
   /** Whether {@link release} would do something. */
   get isDue(): boolean {
-    return this.orderly ? this.coming !== null && this.passed(this.coming.fence) : this.held > 0;
+    return this.coming !== null && this.passed(this.coming.fence);
   }
 
   /** Delivers, in order, what need not wait any more: at most `budget` frames. Answers how many. */
@@ -108,7 +109,7 @@ export class Fences {
     let done = 0;
     for (let i = 0; i < this.held; i++) {
       const frame = frames[i]!;
-      const due = !this.orderly || filters[i] === coming!.filter;
+      const due = filters[i] === coming!.filter;
       if (due && done < budget) {
         done++;
         this.deliver(frame);
@@ -145,9 +146,13 @@ export class Fences {
     going.done(true);
   }
 
-  /** The other half does not answer: no fence will come any more, and nothing waits for one. */
-  giveUp(): void {
-    this.orderly = false;
+  /**
+   * The other half does not answer, so no fence will come any more: what waits is let go of, undelivered, because later
+   * frames of its flow may be with the stack already. Answers how many frames that were.
+   */
+  giveUp(): number {
+    this.ended = true;
+    return this.drop();
   }
 
   /** Lets go of what waits, undelivered. Answers how many frames that were. */

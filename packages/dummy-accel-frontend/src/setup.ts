@@ -155,6 +155,8 @@ async function registerTransmitMemory(
   try {
     await register(services, buses, pages, false);
   } catch (error) {
+    // The host gave up on this device: what is shared is not ours any more, nothing may be written to it.
+    if (isClosed(error)) throw error;
     // Frames in the rest are declined, as not registered; those in what was taken still go.
     services.log('warn', `part of the transmit memory is not registered: ${String(error)}`);
   }
@@ -177,6 +179,11 @@ async function register(
       );
     buses.add(pages.address + first * PAGE_BYTES, refs.length, reply.bus);
   }
+}
+
+/** Whether the mailbox was closed: by either end, for good. */
+function isClosed(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'CLOSED';
 }
 
 function pagesOf(bytes: number): number {

@@ -45,7 +45,7 @@ export type { FrameBatch, WatchedPorts } from './ports/bridge-watch.js';
 export { DomainInterface } from './ports/domain-interface.js';
 export type { Replay } from './ports/file-port.js';
 export { NicPort } from './ports/nic-port.js';
-export type { NicPortOptions, NicPortStatistics } from './ports/nic-port.js';
+export type { NicPortOptions, NicPortSizes, NicPortStatistics } from './ports/nic-port.js';
 export { TapPort } from './ports/tap-port.js';
 export type { TapPortStatistics } from './ports/tap-port.js';
 export * from './tap/index.js';

@@ -103,6 +103,9 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
   /** Begins to follow the key `accel` and the plugins. Nothing is offered before {@link rise}. */
   async start(): Promise<void> {
     const { domain, path, accelerators } = this.parts;
+    // A driver domain that died left its offer behind; a guest would go on asking for a plugin that is not there.
+    if (await domain.store.exists(`${path}/accel-frontend`))
+      await this.write(XenbusState.Closed, { 'accel-frontend': null });
     this.unfollow = accelerators.registry.follow(this);
     this.keyWatch = await domain.store.watch(
       `${path}/accel`,

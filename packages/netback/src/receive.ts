@@ -153,11 +153,14 @@ export class GuestReceive {
     return posted >= this.needed;
   }
 
-  /** Releases what is held without touching the ring. Nothing is delivered afterwards. */
+  /** Drops what is held without touching the ring. Nothing is delivered afterwards. */
   close(): void {
     this.batch.abandon();
     const { backlog } = this.around;
-    while (backlog.length > 0) backlog.shift();
+    while (backlog.length > 0) {
+      backlog.shift();
+      this.drop(RxDrop['not-connected']);
+    }
   }
 
   private commit(): void {

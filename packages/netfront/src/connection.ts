@@ -9,6 +9,7 @@
 import type { FrameSink } from '@netaccel/core-hooks';
 import { initialiseRing } from '@netaccel/xen';
 import type { Domain, DomainId, EventChannel, Task } from '@netaccel/xen';
+import { RX_RING_SLOTS, TX_RING_SLOTS } from '@netaccel/xen/netif';
 import { BouncePages } from './bounce.js';
 import type { Counters } from './counters.js';
 import { SlowFlows } from './flow.js';
@@ -177,9 +178,24 @@ export class Connection {
     if (this.closed) return;
     this.closed = true;
     this.unhook();
+    this.lastLook();
     this.transmit.close();
     this.receive.deliverBatch();
     this.giveBack();
+  }
+
+  /** What the backend had put on the rings before it went is answered for: an event for it may never be handled. */
+  private lastLook(): void {
+    if (this.broken) return;
+    this.transmit.collect(TX_RING_SLOTS);
+    let received = 0;
+    for (let left = this.receiveRings.length * RX_RING_SLOTS; left > 0;) {
+      const more = this.receive.poll(left);
+      if (more === 0) break;
+      received += more;
+      left -= more;
+    }
+    if (received > 0) this.parts.stack.flush();
   }
 
   /** Its state, for people. */

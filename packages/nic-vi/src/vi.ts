@@ -341,6 +341,8 @@ export class VirtualInterface {
   /** No descriptor is written from here on; events can still be polled. The NIC's side is freed by control. */
   stop(): void {
     this.live = false;
+    // The NIC counts what is left in the queue when the VI is freed.
+    this.release();
     this.disarm();
   }
 

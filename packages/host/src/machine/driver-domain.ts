@@ -7,6 +7,7 @@
 import { AcceleratorRegistry } from '@netaccel/core-hooks';
 import type { BackendAcceleratorDefinition, FrameSink, NicPortHold, Registers } from '@netaccel/core-hooks';
 import { NetbackDriver } from '@netaccel/netback';
+import type { Limits } from '@netaccel/netback';
 import type { NicControl } from '@netaccel/nic-vi';
 import type { Domain } from '@netaccel/xen';
 import { describePlugins, loadPlugin } from '../plugins.js';
@@ -14,6 +15,7 @@ import { Bridge } from '../ports/bridge.js';
 import type { BridgePort } from '../ports/bridge.js';
 import { DomainInterface } from '../ports/domain-interface.js';
 import { NicPort } from '../ports/nic-port.js';
+import type { NicPortSizes } from '../ports/nic-port.js';
 import { VifDesk } from './vif-desk.js';
 
 /**
@@ -44,6 +46,10 @@ export interface DriverDomainOptions {
   readonly merging: boolean;
   /** Folder that plugin names are resolved from. */
   readonly pluginsFrom: string;
+  /** Sizes of the NIC ports' driver, where they are not the usual ones. */
+  readonly nicPorts?: Partial<NicPortSizes>;
+  /** Bounds of a vif, where they are not the usual ones. */
+  readonly vifLimits?: Partial<Limits>;
 }
 
 /** A driver domain's programs. */
@@ -74,6 +80,7 @@ export class DriverDomain {
         control,
         registers: (page) => hardware.registers(page),
         merging: options.merging,
+        sizes: options.nicPorts ?? {},
       });
       this.ports.set(name, port);
       if (!options.bridged.includes(name)) continue;
@@ -84,7 +91,7 @@ export class DriverDomain {
     this.desk = new VifDesk(domain, this.bridge);
     this.driver = new NetbackDriver({
       domain,
-      limits: VIF_LIMITS,
+      limits: { ...VIF_LIMITS, ...options.vifLimits },
       accelerators: {
         registry: this.registry,
         port: (name): NicPortHold | undefined => this.ports.get(name),

@@ -5,6 +5,7 @@ import { AcceleratorRegistry } from '@netaccel/core-hooks';
 import type { FrameSink, FrontendAcceleratorDefinition } from '@netaccel/core-hooks';
 import { Netfront } from '@netaccel/netfront';
 import type { NetfrontState } from '@netaccel/netfront';
+import type { NetfrontOptions } from '@netaccel/netfront';
 import type { Domain } from '@netaccel/xen';
 import { PluginLoadError, describePlugins, loadPlugin } from '../plugins.js';
 
@@ -33,6 +34,10 @@ export interface GuestOptions {
   readonly allowed?: readonly string[];
   /** The device or its accelerator changed its state. */
   readonly onState?: (state: NetfrontState) => void;
+  /** Gives the frontend plugin of that name, in place of an import. */
+  readonly load?: (name: string) => Promise<FrontendAcceleratorDefinition>;
+  /** Sizes of the driver, where they are not the usual ones. */
+  readonly netfront?: Pick<NetfrontOptions, 'transmitBuffers' | 'receivePages' | 'firstIndex' | 'deadlines'>;
   /** Runs work that leaves the thread: a one-thread machine waits for it. */
   readonly during?: <T>(work: Promise<T>) => Promise<T>;
 }
@@ -56,7 +61,8 @@ export class Guest {
             'UNRESOLVED',
             `the backend names the plugin ${name}; expected one of: ${allowed.join(', ') || 'none'}`,
           );
-        const loaded = await during(loadPlugin(options.frontend ?? name, 'frontend', options.pluginsFrom));
+        const loaded = await (options.load?.(name) ??
+          during(loadPlugin(options.frontend ?? name, 'frontend', options.pluginsFrom)));
         this.registry.register(options.frontend === undefined ? loaded : { ...loaded, name });
         this.loadFailures.delete(name);
       },
@@ -76,6 +82,7 @@ export class Guest {
       onReady: options.onReady,
       features: { queues: options.queues },
       ...(options.onState !== undefined && { onState: options.onState }),
+      ...options.netfront,
     });
   }
 

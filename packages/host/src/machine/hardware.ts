@@ -62,7 +62,12 @@ export function wireConfig(mtu: number): WireConfig {
 /** A NIC before it has a place. */
 export type NicRequest = Omit<NicPlace, 'address'>;
 /** A wire before it has a place. */
-export type WireRequest = Omit<WirePlace, 'address' | 'config'> & { readonly mtu: number };
+export type WireRequest = Omit<WirePlace, 'address' | 'config'> & {
+  /** Payload bytes of a frame that it carries. */
+  readonly mtu: number;
+  /** Its sizes, where it is not one that can be captured. */
+  readonly config?: WireConfig;
+};
 
 /** The hardware, as this thread has it. */
 export class LabHardware {
@@ -155,8 +160,7 @@ export function createHardware(
   const pages = (bytes: number): Address => allocate(Math.ceil(bytes / PAGE_BYTES));
   const plan: HardwarePlan = {
     nics: nics.map((nic) => ({ ...nic, address: pages(nicStateBytes(nic.config)) })),
-    wires: wires.map(({ mtu, ...wire }) => {
-      const config = wireConfig(mtu);
+    wires: wires.map(({ mtu, config = wireConfig(mtu), ...wire }) => {
       return { ...wire, config, address: pages(wireStateBytes(config)) };
     }),
   };

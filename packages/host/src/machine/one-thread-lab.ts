@@ -3,14 +3,18 @@
  * run on it.
  */
 import { PAGE_BYTES } from '@netaccel/core-hooks';
-import type { FrameSink } from '@netaccel/core-hooks';
+import type { FrameSink, FrontendAcceleratorDefinition } from '@netaccel/core-hooks';
+import type { Limits } from '@netaccel/netback';
+import type { NetfrontOptions } from '@netaccel/netfront';
 import { SimMachine } from '@netaccel/xen/sim';
-import type { SimDomain, SimLab } from '@netaccel/xen/sim';
+import type { SimDomain, SimLab, SimMachineOptions } from '@netaccel/xen/sim';
+import type { NicPortSizes } from '../ports/nic-port.js';
 import { DriverDomain } from './driver-domain.js';
 import { Guest } from './guest.js';
 import { createHardware } from './hardware.js';
 import type { LabHardware, NicRequest, WireRequest } from './hardware.js';
 import type { MigrationReport } from './migration.js';
+import { OneThreadCrashes } from './one-thread-crashes.js';
 import { OneThreadMoves } from './one-thread-moves.js';
 import { createVif, introduceDomain, restartVif } from './toolstack.js';
 import type { VifSpec } from './toolstack.js';
@@ -34,6 +38,8 @@ export interface GuestPlan {
   readonly queues: number;
   /** Quotas of the accelerator. */
   readonly limits: VifSpec['limits'];
+  /** Sizes of its driver, where they are not the usual ones. */
+  readonly netfront?: Pick<NetfrontOptions, 'transmitBuffers' | 'receivePages' | 'firstIndex' | 'deadlines'>;
 }
 
 /** A host. */
@@ -62,6 +68,14 @@ export interface OneThreadPlan {
   readonly merging: boolean;
   /** Folder that plugin names are resolved from. */
   readonly pluginsFrom: string;
+  /** Gives a guest the frontend plugin of that name; it is imported when this is left out. */
+  readonly frontend?: (name: string) => Promise<FrontendAcceleratorDefinition>;
+  /** Sizes of the NIC ports' driver, where they are not the usual ones. */
+  readonly nicPorts?: Partial<NicPortSizes>;
+  /** Bounds of a vif, where they are not the usual ones. */
+  readonly vifLimits?: Partial<Limits>;
+  /** The machine underneath: faults, an audit, smaller tables. */
+  readonly machine?: Omit<SimMachineOptions, 'seed' | 'pages' | 'name' | 'lab'>;
 }
 
 /** A running host. */
@@ -119,8 +133,8 @@ export class OneThreadLab {
   readonly hosts = new Map<string, Host>();
   /** NICs and wires. */
   readonly hardware: LabHardware;
-  /** Pages that the hardware's state takes, of the first driver domain: it is never taken down. */
-  readonly hardwarePages: number;
+  /** Domains that die, and boot again. */
+  readonly crashes = new OneThreadCrashes(this);
   private readonly moves = new OneThreadMoves(this);
 
   private constructor(
@@ -128,10 +142,9 @@ export class OneThreadLab {
     machines: readonly SimMachine[],
   ) {
     this.lab = machines[0]!.lab;
-    const first = machines[0]!.domain(DRIVER_DOMAIN)!;
     this.hardware = createHardware(
       this.lab.memory,
-      (pages) => first.pages.allocate(pages),
+      (pages) => this.lab.core.takeDevicePages(pages) * PAGE_BYTES,
       plan.hosts.map(({ name, nic }) => ({ ...nic, host: name })),
       plan.wires,
       {
@@ -140,7 +153,6 @@ export class OneThreadLab {
         concurrent: false,
       },
     );
-    this.hardwarePages = first.ledger().pages;
     this.lab.deviceResolver = (page) => this.hardware.handlerOf(page);
     if (this.hardware.timed) this.keepTime();
   }
@@ -153,6 +165,7 @@ export class OneThreadLab {
         seed: plan.seed,
         pages: plan.pages,
         name: host.name,
+        ...plan.machine,
         ...(machines[0] === undefined ? {} : { lab: machines[0].lab }),
       });
       machine.createDomain(DRIVER_DOMAIN, `driver domain ${host.name}`);
@@ -271,10 +284,14 @@ export class OneThreadLab {
     await this.during(introduceDomain(store, DRIVER_DOMAIN, `driver domain ${plan.name}`));
     await this.during(host.driver.start());
     for (const [i, guest] of plan.guests.entries())
-      guests.set(guest.name, await this.startGuest(host, guest, i + 1));
+      guests.set(
+        guest.name,
+        await this.during(this.startGuest(host, guest, i + 1, new SwitchableSink())),
+      );
   }
 
-  private makeDriver(host: HostPlan, machine: SimMachine): DriverDomain {
+  /** @internal The programs of a driver domain, whose domain is there. */
+  makeDriver(host: HostPlan, machine: SimMachine): DriverDomain {
     const nic = this.hardware.nicOf(host.name)!;
     return new DriverDomain({
       domain: machine.domain(DRIVER_DOMAIN)!,
@@ -286,13 +303,15 @@ export class OneThreadLab {
       ageingMs: 300_000,
       merging: this.plan.merging,
       pluginsFrom: this.plan.pluginsFrom,
+      nicPorts: this.plan.nicPorts ?? {},
+      vifLimits: this.plan.vifLimits ?? {},
     });
   }
 
-  private async startGuest(host: Host, plan: GuestPlan, id: number): Promise<RunningGuest> {
+  /** @internal A guest boots; resolves when its vif is connected. Somebody steps the lab meanwhile. */
+  async startGuest(host: Host, plan: GuestPlan, id: number, stack: SwitchableSink): Promise<RunningGuest> {
     const domain = host.machine.createDomain(id, `guest ${plan.name}`);
-    const stack = new SwitchableSink();
-    await this.during(this.plugIn(host, plan, id));
+    await this.plugIn(host, plan, id);
     const guest = new Guest({
       domain,
       handle: 0,
@@ -303,8 +322,10 @@ export class OneThreadLab {
       queues: plan.queues,
       pluginsFrom: this.plan.pluginsFrom,
       during: (work) => this.lab.during(work),
+      ...(this.plan.frontend === undefined ? {} : { load: this.plan.frontend }),
+      ...(plan.netfront === undefined ? {} : { netfront: plan.netfront }),
     });
-    await this.during(guest.start());
+    await guest.start();
     return { plan, guest, domain, stack };
   }
 

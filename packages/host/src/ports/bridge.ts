@@ -26,6 +26,8 @@ export interface BridgePortStatistics {
   filtered: number;
   /** Frames too short to have addresses. */
   runt: number;
+  /** Flooded frames that no other port was there for. */
+  nowhere: number;
 }
 
 /** One port: frames that come in by it go to `input`. */
@@ -152,7 +154,13 @@ export class Bridge {
       }
     }
     statistics.flooded++;
-    for (const port of this.ports) if (port !== undefined && port !== from) port.send(frame);
+    let sent = 0;
+    for (const port of this.ports)
+      if (port !== undefined && port !== from) {
+        port.send(frame);
+        sent++;
+      }
+    if (sent === 0) statistics.nowhere++;
   }
 
   /** @internal The batch from some port is over: every port that got a frame publishes. */
@@ -178,7 +186,14 @@ export class Bridge {
 const REFRESH_FRAMES = 4096;
 
 class Port implements BridgePort, FrameSink {
-  readonly statistics: BridgePortStatistics = { inFrames: 0, outFrames: 0, flooded: 0, filtered: 0, runt: 0 };
+  readonly statistics: BridgePortStatistics = {
+    inFrames: 0,
+    outFrames: 0,
+    flooded: 0,
+    filtered: 0,
+    runt: 0,
+    nowhere: 0,
+  };
   readonly input: FrameSink = this;
   /** The receiver, or the receiver behind an observer. */
   private output: FrameSink;

@@ -7,19 +7,18 @@
  */
 import { PAGE_BYTES, holdChain, releaseChain } from '@netaccel/core-hooks';
 import type { Frame, FrameSink, NicPortHold, Registers } from '@netaccel/core-hooks';
-import { BusMap, EventType, FrameVi, ReceiveMerger, Transmit, VirtualInterface } from '@netaccel/nic-vi';
-import type { FrameViHandler, NicControl, ViId } from '@netaccel/nic-vi';
+import { EventType, ReceiveMerger, Transmit } from '@netaccel/nic-vi';
+import type { FrameVi, FrameViHandler, NicControl } from '@netaccel/nic-vi';
 import type { Domain, EventChannel, Task } from '@netaccel/xen';
+import { NIC_PORT_SIZES, PortVi } from './port-vi.js';
+import type { NicPortSizes } from './port-vi.js';
 
-const TX_CAPACITY = 512;
-const RX_CAPACITY = 512;
-const EVENT_CAPACITY = 1024;
-const RX_BUFFERS = 2048;
-const RX_BUFFER_BYTES = 2048;
+export type { NicPortSizes } from './port-vi.js';
+
 /** Frames that wait for descriptors at most: the port's queue, as an interface has one. */
 const BACKLOG = 1024;
-/** Protection domain of the driver domain's own VIs. */
-const OWN_MEMORY = 1;
+/** Pause before another try to open the port again after a reset. */
+const REOPEN_MS = 100;
 
 /** What a port's driver is made of. */
 export interface NicPortOptions {
@@ -33,6 +32,8 @@ export interface NicPortOptions {
   registers(page: number): Registers;
   /** Whether received TCP segments are joined. */
   readonly merging: boolean;
+  /** How big it is, where it is not the usual. */
+  readonly sizes?: Partial<NicPortSizes>;
 }
 
 /** Counters of a port's driver. */
@@ -41,6 +42,8 @@ export interface NicPortStatistics {
   txBacklogFull: number;
   /** Frames dropped because the NIC cannot take their shape. */
   txUnsendable: number;
+  /** Frames that the NIC had when it was reset. */
+  txReset: number;
   /** Most frames that ever waited for descriptors. */
   txBacklogMax: number;
 }
@@ -52,13 +55,22 @@ export class NicPort implements FrameSink, NicPortHold {
   /** Where received frames go. */
   upstream: FrameSink = { deliver: () => undefined, flush: () => undefined };
   /** Counters. */
-  readonly statistics: NicPortStatistics = { txBacklogFull: 0, txUnsendable: 0, txBacklogMax: 0 };
+  readonly statistics: NicPortStatistics = {
+    txBacklogFull: 0,
+    txUnsendable: 0,
+    txReset: 0,
+    txBacklogMax: 0,
+  };
   private readonly domain: Domain;
-  private readonly buses: BusMap;
-  private readonly viId: ViId;
-  private readonly frames: FrameVi;
+  private own: PortVi;
+  /** Of the VI, for the frame path. */
+  private frames: FrameVi;
+  /** VIs that a reset ended, while somebody still holds frames that lie in their buffers. */
+  private retired: PortVi[] = [];
+  private resetSeen = false;
+  private dead = false;
+  private cancelReopen: () => boolean | void = () => undefined;
   private readonly merger: ReceiveMerger | null;
-  private readonly pages: number[] = [];
   private readonly channels: EventChannel[];
   private readonly task: Task;
   private readonly backlog: (Frame | null)[] = new Array<Frame | null>(BACKLOG).fill(null);
@@ -70,63 +82,32 @@ export class NicPort implements FrameSink, NicPortHold {
   private readonly resets = new Set<() => void>();
   private readonly markers = new Map<number, () => void>();
   private nextMarker = 1;
+  private generation: number;
   private up: boolean;
   private closed = false;
 
   /** Takes the port: its VI is live and everything that nobody else asked for arrives. */
-  constructor(options: NicPortOptions) {
+  constructor(private readonly options: NicPortOptions) {
     const { domain, control } = options;
     this.domain = domain;
     this.name = options.name;
     this.device = control;
-    this.buses = new BusMap(domain.memory);
-    const ring = (bytes: number): number => this.allocate(Math.ceil(bytes / PAGE_BYTES));
-    const rings = {
-      transmitRing: ring(TX_CAPACITY * 16),
-      transmitCapacity: TX_CAPACITY,
-      receiveRing: ring(RX_CAPACITY * 8),
-      receiveCapacity: RX_CAPACITY,
-      eventQueue: ring(EVENT_CAPACITY * 16),
-      eventCapacity: EVENT_CAPACITY,
-    };
-    const registerPage = this.allocate(1);
     const interrupt = domain.events.allocateUnbound(domain.id, () => {
       this.task.raise();
     });
     const line = domain.events.bindInterdomain(domain.id, interrupt.port, () => undefined);
     this.channels = [line, interrupt];
     this.task = domain.loop.task((budget) => this.run(budget));
-    this.viId = control.allocateVi({
-      owner: OWN_MEMORY,
-      transmitPages: pagesOf(rings.transmitRing, TX_CAPACITY * 16),
-      transmitCapacity: TX_CAPACITY,
-      receivePages: pagesOf(rings.receiveRing, RX_CAPACITY * 8),
-      receiveCapacity: RX_CAPACITY,
-      eventPages: pagesOf(rings.eventQueue, EVENT_CAPACITY * 16),
-      eventCapacity: EVENT_CAPACITY,
-      registerPage,
-      vector: domain.events.vector(line),
-    });
-    const bufferBytes = RX_BUFFERS * RX_BUFFER_BYTES;
-    const buffers = this.allocate(bufferBytes / PAGE_BYTES);
-    this.register(buffers, bufferBytes);
-    const vi = new VirtualInterface(domain.memory, options.registers(registerPage), rings);
-    this.frames = new FrameVi(
-      vi,
-      this.buses,
-      { address: buffers, count: RX_BUFFERS, bytes: RX_BUFFER_BYTES },
-      this.handler(),
-    );
+    this.own = this.open();
+    this.frames = this.own.frames;
     this.merger = options.merging
       ? new ReceiveMerger(domain.memory, {
           deliver: (f) => this.upstream.deliver(f),
           flush: () => this.upstream.flush(),
         })
       : null;
-    this.frames.replenish();
-    control.addFilter(this.viId, { kind: 'unmatchedUnicast' });
-    control.addFilter(this.viId, { kind: 'unmatchedMulticast' });
     this.up = control.linkUp;
+    this.generation = control.generation;
     this.task.raise();
   }
 
@@ -169,6 +150,7 @@ export class NicPort implements FrameSink, NicPortHold {
 
   /** Resolves when every frame that the NIC had given to the driver domain before this call has been handled. */
   received(): Promise<void> {
+    if (this.closed) return Promise.resolve();
     return new Promise((resolve) => {
       const value = this.nextMarker++;
       this.markers.set(value, resolve);
@@ -178,13 +160,15 @@ export class NicPort implements FrameSink, NicPortHold {
 
   /** Its state, for `explain`. */
   describe(): Readonly<Record<string, unknown>> {
+    const { device, own } = this;
+    const live = !this.closed && !this.dead && !this.isReset();
     return {
       name: this.name,
       linkUp: this.up,
-      viId: this.viId,
+      viId: live ? own.id : null,
       driver: { ...this.statistics, ...this.frames.statistics },
-      port: this.device.portStatistics(),
-      vi: this.device.viStatistics(this.viId),
+      port: device.portStatistics(),
+      vi: live ? device.viStatistics(own.id) : {},
     };
   }
 
@@ -193,22 +177,32 @@ export class NicPort implements FrameSink, NicPortHold {
     if (this.closed) return;
     this.closed = true;
     this.task.cancel();
-    this.device.flushVi(this.viId);
-    this.device.freeVi(this.viId);
-    this.frames.abandon();
+    this.cancelReopen();
+    if (!this.dead) {
+      if (!this.isReset()) {
+        this.device.flushVi(this.own.id);
+        this.device.freeVi(this.own.id);
+      }
+      this.frames.abandon();
+    }
     this.merger?.flush();
     for (; this.backlogHead !== this.backlogTail; this.backlogHead++)
       releaseChain(this.backlog[this.backlogHead % BACKLOG]!);
     for (const channel of this.channels) channel.close();
-    for (const address of this.pages) this.domain.pages.free(address);
-    for (const passed of this.markers.values()) passed();
-    this.markers.clear();
+    for (const vi of [...this.retired, this.own]) vi.free();
+    this.passMarkers();
   }
 
   private run(budget: number): boolean {
+    if (this.dead) {
+      if (this.resetSeen) this.reopen();
+      if (this.dead) return false;
+    }
     const work = this.frames.poll(budget);
     this.merger?.flush();
     this.upstream.flush();
+    if (this.resetSeen) this.reopen();
+    if (this.retired.length > 0) this.freeRetired();
     this.drainBacklog();
     if (work >= budget) return true;
     for (const channel of this.channels) channel.unmask();
@@ -224,7 +218,8 @@ export class NicPort implements FrameSink, NicPortHold {
       // Whoever held the frame has it back: nothing else to do.
       completed: () => undefined,
       failed: () => {
-        this.statistics.txUnsendable++;
+        if (this.resetSeen) this.statistics.txReset++;
+        else this.statistics.txUnsendable++;
       },
       event: (type, detail, reason) => {
         this.event(type, detail, reason);
@@ -248,12 +243,76 @@ export class NicPort implements FrameSink, NicPortHold {
     } else if (type === EventType.link) {
       this.up = reason === 1;
       for (const tell of this.links) tell(this.up);
-    } else if (type === EventType.reset) for (const tell of this.resets) tell();
+    } else if (type === EventType.reset) {
+      this.resetSeen = true;
+      for (const tell of this.resets) tell();
+    }
+  }
+
+  private open(): PortVi {
+    const { domain, control, registers, sizes } = this.options;
+    return new PortVi({
+      memory: domain.memory,
+      pages: domain.pages,
+      control,
+      registers,
+      vector: domain.events.vector(this.channels[0]!),
+      sizes: { ...NIC_PORT_SIZES, ...sizes },
+      handler: this.handler(),
+    });
+  }
+
+  /** The NIC was reset, and its event says so or has not been polled yet. */
+  private isReset(): boolean {
+    return this.device.generation !== this.generation;
+  }
+
+  /** The NIC was reset: the VI is gone with all that it had to send; a new one takes its place. */
+  private reopen(): void {
+    if (!this.dead) this.frames.abandon();
+    this.resetSeen = false;
+    this.passMarkers();
+    try {
+      const own = this.open();
+      this.retired.push(this.own);
+      this.own = own;
+    } catch (error) {
+      this.dead = true;
+      this.domain.log(
+        'error',
+        `${this.name}: no VI after a reset of the NIC, trying again: ${String(error)}`,
+      );
+      this.cancelReopen = this.domain.loop.after(REOPEN_MS, () => {
+        this.resetSeen = true;
+        this.task.raise();
+      });
+      return;
+    }
+    this.dead = false;
+    this.frames = this.own.frames;
+    this.generation = this.device.generation;
+    this.up = this.device.linkUp;
+  }
+
+  /** Buffers of an ended VI are free when the last of their frames is. */
+  private freeRetired(): void {
+    this.retired = this.retired.filter((vi) => {
+      if (vi.frames.held > 0) return true;
+      vi.free();
+      return false;
+    });
+  }
+
+  /** Nothing of what markers wait for is under way any more. */
+  private passMarkers(): void {
+    for (const passed of this.markers.values()) passed();
+    this.markers.clear();
   }
 
   private send(frame: Frame): boolean {
     let verdict = this.frames.transmit(frame);
     if (verdict === Transmit.notRegistered) {
+      if (this.isReset()) return false; // it waits for the new VI
       this.registerFrame(frame);
       verdict = this.frames.transmit(frame);
     }
@@ -290,23 +349,13 @@ export class NicPort implements FrameSink, NicPortHold {
   private registerFrame(frame: Frame): void {
     for (let f: Frame | null = frame; f !== null; f = f.next) {
       const first = f.address - (f.address % PAGE_BYTES);
-      this.register(first, f.address + f.length - first);
+      this.own.register(first, f.address + f.length - first);
     }
   }
 
-  private register(address: number, bytes: number): void {
-    const pages = pagesOf(address, bytes);
-    this.buses.add(address, pages.length, this.device.registerBuffers(this.viId, pages));
-  }
-
-  private allocate(pages: number): number {
-    const address = this.domain.pages.allocate(pages);
-    this.pages.push(address);
-    return address;
-  }
-
   private putMarker(value: number): void {
-    if (this.closed || this.device.putEvent(this.viId, value)) {
+    // After a reset the markers pass when its event is polled.
+    if (this.closed || this.isReset() || this.device.putEvent(this.own.id, value)) {
       this.task.raise();
       return;
     }
@@ -314,8 +363,4 @@ export class NicPort implements FrameSink, NicPortHold {
       if (this.markers.has(value)) this.putMarker(value);
     });
   }
-}
-
-function pagesOf(address: number, bytes: number): number[] {
-  return Array.from({ length: Math.ceil(bytes / PAGE_BYTES) }, (_, i) => address + i * PAGE_BYTES);
 }

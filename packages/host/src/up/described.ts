@@ -59,7 +59,8 @@ export interface DriverDescription {
   readonly ports: readonly {
     readonly name: string;
     readonly linkUp: boolean;
-    readonly viId: number;
+    /** Number of the driver's VI; null while it has none, after a reset. */
+    readonly viId: number | null;
     /** Counters of the port, of its driver, and of the driver's VI. */
     readonly port: Readonly<Record<string, number>>;
     readonly driver: Readonly<Record<string, number>>;

@@ -28,7 +28,14 @@ const VI_LOSSES = only(viCounters, [
   'rxChanged',
   'rxChecksumBad',
 ]);
-const PORT_LOSSES = only(portCounters, ['txNoLink', 'rxUnmatched', 'rxTooShort', 'rxNoVi', 'rxTooLong']);
+const PORT_LOSSES = only(portCounters, [
+  'txNoLink',
+  'rxUnmatched',
+  'rxTooShort',
+  'rxNoVi',
+  'rxTooLong',
+  'rxAbandoned',
+]);
 const WIRE_LOSSES = only(wireCounters, ['tooLong', 'changed', 'dropped', 'corrupted']);
 const NETFRONT_LOSSES: Words = {
   txErrors: 'frames that the backend answered with an error',
@@ -53,6 +60,7 @@ const TAP_LOSSES: Words = {
 const NIC_PORT_LOSSES: Words = {
   txBacklogFull: 'frames dropped because the queue to the wire was full',
   txUnsendable: 'frames of a shape that the NIC does not send',
+  txReset: 'frames that the NIC had when it was reset',
 };
 
 /** What a guest's own domain lost. */

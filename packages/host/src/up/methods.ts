@@ -94,7 +94,7 @@ async function driverVis(running: RunningLab): Promise<Map<string, number[]>> {
   const found = await Promise.all(
     running.description.hosts.map(async ({ name }) => {
       const { ports } = (await running.host(name).driver.ask('describe')) as DriverDescription;
-      return [name, ports.map(({ viId }) => viId)] as const;
+      return [name, ports.flatMap(({ viId }) => (viId === null ? [] : [viId]))] as const;
     }),
   );
   return new Map(found);

@@ -46,7 +46,14 @@ describe('bridge', () => {
     expect(send(0, B, A)).toEqual(['b', 'c', 'b!', 'c!']);
     expect(send(1, A, B)).toEqual(['a', 'a!']);
     expect(send(0, B, A)).toEqual(['b', 'b!']);
-    expect(ports[0]!.statistics).toEqual({ inFrames: 2, outFrames: 1, flooded: 1, filtered: 0, runt: 0 });
+    expect(ports[0]!.statistics).toEqual({
+      inFrames: 2,
+      outFrames: 1,
+      flooded: 1,
+      filtered: 0,
+      runt: 0,
+      nowhere: 0,
+    });
   });
 
   it('floods group addresses always, to every other port once', () => {
@@ -69,6 +76,14 @@ describe('bridge', () => {
     send(0, everyone, B);
     expect(send(0, B, A)).toEqual([]);
     expect(ports[0]!.statistics.filtered).toBe(1);
+  });
+
+  it('counts a frame for somebody unknown when there is no other port', () => {
+    const { send, ports } = lab();
+    ports[1]!.detach();
+    ports[2]!.detach();
+    expect(send(0, B, A)).toEqual([]);
+    expect(ports[0]!.statistics).toMatchObject({ flooded: 1, outFrames: 0, nowhere: 1 });
   });
 
   it('forgets after the ageing time, also for a port that remembers its last destination', () => {

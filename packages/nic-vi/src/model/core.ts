@@ -3,6 +3,7 @@
  * `Nic` acts on it; wires and port control know it. Internal.
  */
 import type { Memory } from '@netaccel/core-hooks';
+import { Ev, RegisterWord } from '../bits.js';
 import type { ViId } from '../control.js';
 import { BufferTable } from './buffer-table.js';
 import { DeviceMemory } from './device-memory.js';
@@ -159,6 +160,24 @@ export class NicCore implements InterruptSink {
       if ((state === ViState.live || state === ViState.draining) && this.words[vi + ViWord.port] === port)
         visit(vi);
     }
+  }
+
+  /** Frames in a VI's event queue that its driver has not taken, as far as it has said. Under the port's lock. */
+  untakenFrames(vi: number): number {
+    const { words } = this;
+    const produced = words[vi + ViWord.eventProduced]!;
+    const mask = words[vi + ViWord.eventMask]!;
+    let at = words[(words[vi + ViWord.registerPage]! >>> 2) + RegisterWord.eventConsumer]!;
+    const held = (produced - at) | 0;
+    if (held < 0 || held > mask + 1) return 0; // a driver that lies is not counted for
+    let frames = 0;
+    for (; at !== produced; at = (at + 1) | 0) {
+      const index = at & mask;
+      const page = words[vi + ViWord.eventPages + (index >>> Ev.pageShift)]! >>> 2;
+      const event = words[page + ((index & ((1 << Ev.pageShift) - 1)) << Ev.wordShift)]!;
+      if ((event & (Ev.typeMask | Ev.start)) === (Ev.receive | Ev.start)) frames++;
+    }
+    return frames;
   }
 
   /** Plugs a wire into a port. */

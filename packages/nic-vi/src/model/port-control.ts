@@ -21,6 +21,7 @@ import { FilterControl } from './filter-control.js';
 import type { NicCore, PortParts } from './core.js';
 import {
   NicWord,
+  PortCount,
   PortWord,
   SET_SIZE,
   SET_TARGET,
@@ -138,6 +139,8 @@ export class PortControl implements NicControl {
         const left =
           (words[registers + (Register.transmitProducer >>> 2)]! - words[vi + ViWord.txConsumed]!) | 0;
         if (left > 0 && left <= words[vi + ViWord.txMask]! + 1) this.countVi(vi, ViCount.txDropped, left);
+        this.doubles[((nic.portWord(this.port) + PortWord.counters) >>> 1) + PortCount.rxAbandoned]! +=
+          nic.untakenFrames(vi);
         nic.buffers.unregisterAll(id);
         Atomics.store(words, registers + (Register.live >>> 2), 0);
         words[vi + ViWord.registerPage] = 0;

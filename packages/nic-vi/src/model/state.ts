@@ -184,6 +184,7 @@ export const portCounters: Readonly<Record<string, string>> = {
   rxTooShort: 'frames shorter than an Ethernet header',
   rxNoVi: 'frames whose filter led to a VI that takes none',
   rxTooLong: 'frames longer than the port takes',
+  rxAbandoned: 'frames that lay in the event queue of a VI when it was freed',
 } satisfies Record<keyof typeof PortCount, string>;
 
 /** Counters of a VI. */
@@ -228,6 +229,7 @@ export enum PortCount {
   rxTooShort,
   rxNoVi,
   rxTooLong,
+  rxAbandoned,
 }
 
 /** Index of each counter of a VI, as the compiler can put it into the code: in the order of the table. */

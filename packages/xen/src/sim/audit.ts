@@ -32,15 +32,29 @@ export class Audit {
   readonly accesses: Access[] = [];
   /** What nobody may do; empty at the end of a good test. */
   readonly violations: string[] = [];
+  /** Called where a violation is seen, while the stack still says whose it is. */
+  onViolation: (what: string) => void = () => undefined;
 
-  constructor(lab: Lab) {
-    lab.onWrittenAfterFree = (page) => this.violations.push(`page ${page} was written after it was freed`);
+  /**
+   * @param lab what to watch.
+   * @param keep whether {@link accesses} is kept.
+   */
+  constructor(
+    private readonly lab: Lab,
+    private readonly keep: boolean,
+  ) {
+    lab.onWrittenAfterFree = (page) => this.violation(`page ${page} was written after it was freed`);
+  }
+
+  /** Looks at every free page: what was written after it was freed becomes a violation now, not at the next use. */
+  checkFreePages(): void {
+    this.lab.checkFreePages();
   }
 
   /** Watches one domain's accesses by grant. */
   observer(at: DomainContext): AccessObserver {
     return (domain, kind, foreign, local, length) => {
-      this.accesses.push({ domain, kind, foreign, local, length });
+      if (this.keep) this.accesses.push({ domain, kind, foreign, local, length });
       if (kind === 'copy') this.check(at, 'the own side of a grant copy', local, length);
     };
   }
@@ -71,6 +85,11 @@ export class Audit {
     };
   }
 
+  private violation(what: string): void {
+    this.violations.push(what);
+    this.onViolation(what);
+  }
+
   private check(at: DomainContext, what: string, address: Address, length: number): void {
     if (length === 0) return;
     const { lab, slot, id } = at;
@@ -79,7 +98,7 @@ export class Audit {
       const owner = lab.ownerOf(page);
       if (owner === slot || lab.grants.hasMapped(slot, page)) continue;
       const whose = owner < 0 ? 'nobody' : `slot ${owner}`;
-      this.violations.push(
+      this.violation(
         `domain ${id}: ${what}, ${length} bytes at ${address}: page ${page} belongs to ${whose} and is not mapped`,
       );
       return;

@@ -9,7 +9,7 @@ import type { Task } from '../machine.js';
 import type { CountedLoop } from './domain.js';
 import type { Lab } from './lab.js';
 import { domainRecord, labHeader } from './plan.js';
-import { Timers } from './timers.js';
+import { Timers, fire } from './timers.js';
 import { turn } from './turn.js';
 import { Bed } from './wake.js';
 import type { Waker } from './wake.js';
@@ -259,7 +259,7 @@ export class DomainLoop implements CountedLoop {
     const now = this.now();
     for (let timer = this.schedule.take(now); timer !== null; timer = this.schedule.take(now)) {
       this.counters.timersRun++;
-      timer.fn();
+      fire(timer);
       busy = true;
     }
     return busy;

@@ -8,6 +8,9 @@ import type { DomainId, GrantRef, Port } from '../machine.js';
 export interface Faults {
   /**
    * An event is about to be delivered to `port` of `target`.
+   *
+   * A hypervisor may deliver it late, merged with others or once too often, and drivers must live with that. It
+   * never loses one, and no driver could live with that: `'lose'` is there to show that a check finds the stall.
    * @returns milliseconds to delay it, `'lose'`, `'double'`, or undefined.
    */
   event?(target: DomainId, port: Port): number | 'lose' | 'double' | undefined;

@@ -36,8 +36,10 @@ export interface Holdings {
 /** Turns of a spinning wait for another thread's batch of copies: a few milliseconds at most. */
 const COPY_SPINS = 200_000;
 
-/** Byte that fills a freed page when freed pages are checked. */
+/** Byte that fills a freed page when freed pages are checked, and a word of them. */
 const POISON = 0xdb;
+const POISON_WORD = 0xdbdb_dbdb;
+const PAGE_WORDS = PAGE_BYTES >>> 2;
 
 /** One thread's hold on a lab. */
 export class Lab {
@@ -67,10 +69,19 @@ export class Lab {
     this.ports = new PortTables(this);
   }
 
-  /** A new lab in a memory of its own. */
-  static create(shape: LabShape, concurrent: boolean): Lab {
-    const lab = new Lab(SharedMemory.ofPages(shape.pages), shape, concurrent);
+  /**
+   * A new lab.
+   * @param used memory of a lab that is over, to save the system the work of a new one; it is wiped here.
+   */
+  static create(shape: LabShape, concurrent: boolean, used?: SharedMemory): Lab {
+    const reused = used !== undefined && used.bytes.length >= shape.pages * PAGE_BYTES;
+    const lab = new Lab(reused ? used : SharedMemory.ofPages(shape.pages), shape, concurrent);
     const { plan, memory } = lab;
+    if (reused) {
+      const kept = plan.firstFree * PAGE_BYTES;
+      memory.clear(0, kept);
+      memory.fill(kept, POISON, shape.pages * PAGE_BYTES - kept);
+    }
     memory.fill(plan.owners, OWNER_MACHINE, plan.firstFree);
     memory.words[CURSOR] = plan.firstFree;
     return lab;
@@ -108,6 +119,21 @@ export class Lab {
     }
     this.giveBack(page - run, run);
     return -1;
+  }
+
+  /**
+   * Pages for a device model, zeroed; nobody frees them while the lab lives.
+   * @throws MachineError `NO_MEMORY`.
+   */
+  takeDevicePages(count: number): number {
+    const first = this.takePages(OWNER_MACHINE - 1, count);
+    if (first < 0)
+      throw new MachineError(
+        'NO_MEMORY',
+        `a device asked for ${count} pages in a row; ${this.freePages} are free; make the lab with a larger shape.pages`,
+      );
+    this.memory.clear(first * PAGE_BYTES, count * PAGE_BYTES);
+    return first;
   }
 
   /** Gives pages back to nobody. */
@@ -268,18 +294,20 @@ export class Lab {
     for (let page = first; page < first + count; page++) Atomics.store(this.memory.bytes, owners + page, 0);
   }
 
+  /** Looks at every free page now, and not only when it is taken again. */
+  checkFreePages(): void {
+    for (const page of this.pagesOf(-1)) this.checkPoison(page, 1);
+  }
+
   private checkPoison(first: number, count: number): void {
     if (this.onWrittenAfterFree === null) return;
-    const { bytes } = this.memory;
+    const { words } = this.memory;
     for (let page = first; page < first + count; page++) {
-      const start = page * PAGE_BYTES;
-      const fresh = bytes[start] === 0; // never used before: all zero
-      const expected = fresh ? 0 : POISON;
-      for (let i = start; i < start + PAGE_BYTES; i++)
-        if (bytes[i] !== expected) {
-          this.onWrittenAfterFree(page);
-          break;
-        }
+      const start = page * PAGE_WORDS;
+      const expected = words[start] === 0 ? 0 : POISON_WORD; // never used before: all zero
+      let at = start;
+      while (at < start + PAGE_WORDS && words[at] === expected) at++;
+      if (at < start + PAGE_WORDS) this.onWrittenAfterFree(page);
     }
   }
 }

@@ -8,7 +8,7 @@ import type { Address, Clock, LogLevel } from '@netaccel/core-hooks';
 import { MachineError } from '../machine.js';
 import type { DomainId, Task } from '../machine.js';
 import { PRIVILEGED_DOMID, StoreClient, StoreServer, connectDirect } from '../store/index.js';
-import type { StoreServerOptions } from '../store/index.js';
+import type { DirectTransport, StoreServerOptions } from '../store/index.js';
 import type { Audit } from './audit.js';
 import type { DomainContext } from './context.js';
 import { SimDomain } from './domain.js';
@@ -36,6 +36,12 @@ export interface SimMachineOptions extends Partial<LabShape> {
   readonly faults?: Faults;
   /** Checks each access, at a price: see {@link Audit}. */
   readonly audit?: boolean;
+  /** Whether the audit keeps a list of all accesses; true when left out. A long run says false. */
+  readonly accesses?: boolean;
+  /** Steps after which `settle` and its like say that something raises itself for ever; 5 million when left out. */
+  readonly maxSteps?: number;
+  /** The memory of a lab that is over, to be used again: thousands of short labs are made faster so. */
+  readonly memory?: SharedMemory;
   /** Takes what domains log; kept in `machine.lines` when left out. */
   readonly log?: (line: LogLine) => void;
   /** Options of the store's server. */
@@ -50,6 +56,8 @@ interface Resident {
   readonly owner: JobOwner;
   /** Where its lines go: the machine that it is on. */
   home: SimMachine;
+  /** Its way to the store of that machine. */
+  transport: DirectTransport;
 }
 
 /**
@@ -121,18 +129,19 @@ export class SimMachine {
     const context: DomainContext = { lab: lab.core, slot, host: this.host, id: chosen, faults: lab.faults };
     const owner: JobOwner = { state: 'running', held: [] };
     const loop = new SimLoop(lab, owner);
+    const transport = this.connectStore(owner, chosen);
     const domain: SimDomain = new SimDomain(
       {
         context,
         memory: lab.audit?.memory(context) ?? lab.memory,
         loop,
-        store: this.openStore(owner, chosen),
+        store: new StoreClient(transport),
         deviceAt: (page) => lab.deviceAt(page),
         log: (level, message) => resident.home.line(context.id, level, message),
       },
       name ?? `dom${chosen}`,
     );
-    const resident: Resident = { domain, context, owner, home: this };
+    const resident: Resident = { domain, context, owner, home: this, transport };
     if (lab.audit !== null) domain.foreign.observer = lab.audit.observer(context);
     lab.addUpcall(
       slot,
@@ -152,13 +161,17 @@ export class SimMachine {
   /**
    * A domain dies, whatever it is doing: nothing of it runs again, its ports close, its grants, mappings and
    * pages go (a page that another still maps goes when that mapping does), and the store forgets it.
+   * @param requests what becomes of its requests to the store: they are rejected, so that a test can wait for them;
+   * or forgotten, as in a real death: then no promise of the domain goes on, provided that those that are settled
+   * had their {@link SimLab.turn} before.
    */
-  destroyDomain(id: DomainId): void {
+  destroyDomain(id: DomainId, requests: 'reject' | 'forget' = 'reject'): void {
     const resident = this.resident(id);
     this.residents.delete(id);
     resident.owner.state = 'dead';
     resident.owner.held.length = 0;
-    resident.domain.store.close();
+    if (requests === 'reject') resident.domain.store.close();
+    resident.transport.abandon();
     this.lab.removeUpcall(resident.context.slot);
     this.lab.core.destroyDomain(resident.context.slot);
     if (id !== PRIVILEGED_DOMID) this.storeServer.releaseDomain(id);
@@ -180,7 +193,8 @@ export class SimMachine {
     this.residents.delete(id);
     to.residents.set(newId, resident);
     resident.home = to;
-    resident.domain.rehome(to.host, newId, to.openStore(resident.owner, newId));
+    resident.transport = to.connectStore(resident.owner, newId);
+    resident.domain.rehome(to.host, newId, new StoreClient(resident.transport));
     this.storeServer.releaseDomain(id);
     return newId;
   }
@@ -255,8 +269,8 @@ export class SimMachine {
     };
   }
 
-  private openStore(owner: JobOwner, id: DomainId): StoreClient {
-    return new StoreClient(connectDirect(this.storeServer, id, this.storeQueue(owner, id)));
+  private connectStore(owner: JobOwner, id: DomainId): DirectTransport {
+    return connectDirect(this.storeServer, id, this.storeQueue(owner, id));
   }
 
   /** Runs a connection's messages one by one, in order, each a step of its own. */
@@ -271,6 +285,7 @@ export class SimMachine {
         return waiting.length > 0 && !delayed;
       },
       true,
+      'store',
     );
     return (task) => {
       waiting.push(task);
@@ -342,7 +357,7 @@ class SimLoop implements CountedLoop {
     const { scheduler } = this.lab;
     let live = true;
     this.tasks++;
-    const job = scheduler.job(this.owner, () => live && run(TASK_BUDGET) && live, false);
+    const job = scheduler.job(this.owner, () => live && run(TASK_BUDGET) && live, false, 'task');
     return {
       raise: () => {
         if (live) scheduler.raise(job);

@@ -10,8 +10,8 @@ export type DeviceResolver = (page: Address) => RegisterHandler | undefined;
 
 /** A mapped page of registers. */
 export class SimRegisters implements Registers {
-  private readonly words: Uint32Array;
-  private readonly first: number;
+  private words: Uint32Array;
+  private first: number;
 
   /**
    * @param memory where the page is.
@@ -23,7 +23,7 @@ export class SimRegisters implements Registers {
     memory: Memory,
     private readonly pages: MappedPages,
     page: Address,
-    private readonly device: RegisterHandler,
+    private device: RegisterHandler,
   ) {
     this.words = memory.words;
     this.first = page >>> 2;
@@ -42,8 +42,14 @@ export class SimRegisters implements Registers {
     return Atomics.load(this.words, this.first + (offset >>> 2));
   }
 
-  /** Unmaps the page. Idempotent. */
+  /**
+   * Unmaps the page. Whoever still writes, such as a plugin whose registers were taken from it, reaches nothing: the
+   * page may be anybody's by then. Idempotent.
+   */
   unmap(): void {
+    this.words = new Uint32Array(PAGE_BYTES >>> 2);
+    this.first = 0;
+    this.device = () => undefined;
     this.pages.unmap();
   }
 }

@@ -6,7 +6,7 @@
  * has more to do runs again after the others had their turn, and the seed alone decides the order.
  */
 import { Random } from './random.js';
-import { Timers } from './timers.js';
+import { Timers, fire } from './timers.js';
 
 const NANOS_PER_MS = 1e6;
 
@@ -18,6 +18,9 @@ export interface JobOwner {
   readonly held: Job[];
 }
 
+/** What a job is: the delivery of events, a task's run, a store message, a timer. */
+export type JobKind = 'event' | 'task' | 'store' | 'timer';
+
 /** Something that can be made runnable. It is in the queue at most once. */
 export class Job {
   /** It waits to run. */
@@ -27,13 +30,15 @@ export class Job {
    * @param owner whose it is.
    * @param run does it; true: make it runnable again.
    * @param control it may settle promises, so microtasks must have their turn after it.
-   * @param id for the trace.
+   * @param id for the trace hash.
+   * @param kind for traces.
    */
   constructor(
     readonly owner: JobOwner,
     readonly run: () => boolean,
     readonly control: boolean,
     readonly id: number,
+    readonly kind: JobKind,
   ) {}
 }
 
@@ -43,8 +48,10 @@ export class Scheduler {
   steps = 0;
   /** A job that may have settled promises has run since this was last set to false. */
   controlPending = false;
-  /** Asked before each step with its number. */
+  /** Asked before each step with its number; it may pause, resume or destroy owners. */
   onStep: ((step: number) => void) | null = null;
+  /** Told each job just before it runs, when the clock has passed the step. */
+  onRun: ((job: Job) => void) | null = null;
   /** Told after each step whose it was and how many milliseconds of real time it took; null when nobody asks. */
   profile: ((owner: JobOwner, ms: number) => void) | null = null;
   private readonly random: Random;
@@ -57,7 +64,7 @@ export class Scheduler {
   private clock = 0;
   private hash = 0x811c9dc5;
   private readonly machine: JobOwner = { state: 'running', held: [] };
-  private readonly timerJob = this.job(this.machine, () => this.fireOne(), true);
+  private readonly timerJob = this.job(this.machine, () => this.fireOne(), true, 'timer');
 
   /**
    * @param seed decides the order of everything.
@@ -91,8 +98,8 @@ export class Scheduler {
   }
 
   /** Makes a job. */
-  job(owner: JobOwner, run: () => boolean, control: boolean): Job {
-    return new Job(owner, run, control, ++this.jobs);
+  job(owner: JobOwner, run: () => boolean, control: boolean, kind: JobKind): Job {
+    return new Job(owner, run, control, ++this.jobs, kind);
   }
 
   /** Makes a job runnable, if it is not already. */
@@ -127,6 +134,7 @@ export class Scheduler {
       this.next = finished;
       this.waiting = 0;
     }
+    this.onStep?.(this.steps);
     const { round } = this;
     const index = this.left === 1 ? 0 : this.random.below(this.left);
     const job = round[index]!;
@@ -136,11 +144,11 @@ export class Scheduler {
       if (owner.state === 'paused') owner.held.push(job);
       return true;
     }
-    this.onStep?.(this.steps);
     this.steps++;
     this.clock += this.stepNanos;
     this.hash = Math.imul(this.hash ^ job.id, 0x01000193);
     job.queued = false;
+    this.onRun?.(job);
     if (job.control) this.controlPending = true;
     if (this.profile !== null) this.timed(job, this.profile);
     else if (job.run()) this.raise(job);
@@ -183,11 +191,11 @@ export class Scheduler {
   private fireOne(): boolean {
     const timer = this.timers.take(this.clock);
     if (timer === null) return false;
-    const { owner, fn } = timer;
-    if (owner.state === 'running') fn();
+    const { owner } = timer;
+    if (owner.state === 'running') fire(timer);
     else if (owner.state === 'paused') {
       // It fires when its owner goes on.
-      const late = this.job(owner, () => (fn(), false), true);
+      const late = this.job(owner, () => (fire(timer), false), true, 'timer');
       late.queued = true;
       owner.held.push(late);
     }

@@ -28,6 +28,12 @@ export interface SimLabOptions extends Partial<LabShape> {
   readonly faults?: Faults;
   /** Checks each access. */
   readonly audit?: boolean;
+  /** Whether the audit keeps a list of all accesses; true when left out. A long run says false. */
+  readonly accesses?: boolean;
+  /** Steps after which `settle` and its like say that something raises itself for ever; 5 million when left out. */
+  readonly maxSteps?: number;
+  /** The memory of a lab that is over, to be used again: thousands of short labs are made faster so. */
+  readonly memory?: SharedMemory;
 }
 
 interface Upcall {
@@ -52,16 +58,26 @@ export class SimLab {
   private readonly devices = new Map<Address, RegisterHandler>();
   private readonly upcalls = new Map<number, Upcall>();
   private readonly outside: JobOwner = { state: 'running', held: [] };
+  private readonly maxSteps: number;
   private hosts = 0;
   private external = new Set<Promise<unknown>>();
 
   constructor(options: SimLabOptions = {}) {
-    const { seed = 1, stepMs = 0.001, faults = {}, audit = false, ...sizes } = options;
+    const {
+      seed = 1,
+      stepMs = 0.001,
+      faults = {},
+      audit = false,
+      accesses = true,
+      memory,
+      ...sizes
+    } = options;
     const { pages, domains, grantPages, ports, mappings } = { ...defaultShape, ...sizes };
-    this.core = Lab.create({ pages, domains, grantPages, ports, mappings }, false);
+    this.core = Lab.create({ pages, domains, grantPages, ports, mappings }, false, memory);
+    this.maxSteps = options.maxSteps ?? SETTLE_STEPS;
     this.scheduler = new Scheduler(seed, Math.round(stepMs * 1e6));
     this.faults = faults;
-    this.audit = audit ? new Audit(this.core) : null;
+    this.audit = audit ? new Audit(this.core, accesses) : null;
     this.core.onSignal = (slot) => {
       const upcall = this.upcalls.get(slot);
       if (upcall !== undefined) this.scheduler.raise(upcall.job);
@@ -86,7 +102,7 @@ export class SimLab {
 
   /** Says how a domain takes its events, and what it tries again when all is quiet. */
   addUpcall(slot: number, owner: JobOwner, deliver: () => void, idle: () => void): void {
-    const job = this.scheduler.job(owner, () => (deliver(), false), false);
+    const job = this.scheduler.job(owner, () => (deliver(), false), false, 'event');
     this.upcalls.set(slot, { job, idle });
   }
 
@@ -183,7 +199,7 @@ export class SimLab {
   private async run(done: () => boolean, withinMs: number, end: number): Promise<boolean> {
     const { scheduler } = this;
     const limit = scheduler.now() + withinMs;
-    const lastStep = scheduler.steps + SETTLE_STEPS;
+    const lastStep = scheduler.steps + this.maxSteps;
     await this.turn();
     for (;;) {
       if (done()) return true;
@@ -193,7 +209,7 @@ export class SimLab {
       if (ran > 0 || scheduler.runnable > 0) {
         if (scheduler.steps > lastStep)
           throw new Error(
-            `no rest after ${SETTLE_STEPS} steps: something raises itself for ever; ` +
+            `no rest after ${this.maxSteps} steps: something raises itself for ever; ` +
               `${scheduler.runnable} runnable, now ${scheduler.now()} ms, seed ${scheduler.seed}`,
           );
         continue;

@@ -10,6 +10,8 @@ export interface Timer<Owner> {
   readonly owner: Owner;
   /** What to run; null once it ran or was cancelled. */
   fn: (() => void) | null;
+  /** It was taken out to be run: by now, or when its owner can. */
+  taken: boolean;
 }
 
 /** A set of timers. */
@@ -25,12 +27,12 @@ export class Timers<Owner> {
 
   /** Adds a timer; the function returned cancels it, and says whether it had not run before. */
   add(owner: Owner, due: number, fn: () => void): () => boolean {
-    const timer: Timer<Owner> = { due, order: this.made++, owner, fn };
+    const timer: Timer<Owner> = { due, order: this.made++, owner, fn, taken: false };
     this.push(timer);
     return () => {
       if (timer.fn === null) return false;
       timer.fn = null;
-      this.cancelled++;
+      if (!timer.taken) this.cancelled++;
       return true;
     };
   }
@@ -44,14 +46,13 @@ export class Timers<Owner> {
     return this.heap.length === 0 ? Infinity : this.heap[0]!.due;
   }
 
-  /** Takes the next one out if it is due by `now`. The caller runs what it says. */
-  take(now: number): { owner: Owner; fn: () => void } | null {
+  /** Takes the next one out if it is due by `now`. The caller runs it with {@link fire}, now or later. */
+  take(now: number): Timer<Owner> | null {
     if (this.nextDue() > now) return null;
     const timer = this.heap[0]!;
+    timer.taken = true;
     this.pop();
-    const fn = timer.fn!;
-    timer.fn = null;
-    return { owner: timer.owner, fn };
+    return timer;
   }
 
   private push(timer: Timer<Owner>): void {
@@ -82,6 +83,13 @@ export class Timers<Owner> {
     }
     heap[at] = last;
   }
+}
+
+/** Runs a timer that was taken out, unless it was cancelled since. */
+export function fire(timer: Timer<unknown>): void {
+  const { fn } = timer;
+  timer.fn = null;
+  fn?.();
 }
 
 function before(a: Timer<unknown>, b: Timer<unknown>): boolean {

@@ -13,7 +13,8 @@ import type { StoreTransport } from './transport.js';
 /** Messages that may be under way to the client; more wait in the server, where equal events become one. */
 const WINDOW = 16;
 
-class DirectTransport implements StoreTransport {
+/** A connection in this thread. */
+export class DirectTransport implements StoreTransport {
   readonly #schedule: (task: () => void) => void;
   readonly #toServer = new Fifo<() => void>();
   readonly #toClient = new Fifo<() => void>();
@@ -22,6 +23,7 @@ class DirectTransport implements StoreTransport {
   #onClosed: ((reason: string) => void) | undefined;
   #closed = false;
 
+  /** Use {@link connectDirect}. */
   constructor(server: StoreServer, domid: number, schedule: (task: () => void) => void) {
     this.#schedule = schedule;
     this.#connection = server.connect(
@@ -34,23 +36,37 @@ class DirectTransport implements StoreTransport {
     );
   }
 
+  /** {@inheritDoc StoreTransport.send} */
   send(message: Uint8Array): void {
     if (!this.#closed) this.#carry(this.#toServer, () => this.#connection.receive(message));
   }
 
+  /** {@inheritDoc StoreTransport.onMessage} */
   onMessage(handler: (message: Uint8Array) => void): void {
     this.#onMessage = handler;
   }
 
+  /** {@inheritDoc StoreTransport.onClosed} */
   onClosed(handler: (reason: string) => void): void {
     this.#onClosed = handler;
   }
 
+  /** {@inheritDoc StoreTransport.close} */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     // After what was sent before it.
     this.#carry(this.#toServer, () => this.#connection.close());
+  }
+
+  /**
+   * The client died: the server lets go of it at once. Nothing is delivered any more, not even that it is over: a
+   * request without an answer stays without one, so nothing of the client runs again.
+   */
+  abandon(): void {
+    this.#closed = true;
+    this.#onMessage = undefined;
+    this.#connection.close();
   }
 
   #carry(queue: Fifo<() => void>, deliver: () => void): void {
@@ -77,6 +93,6 @@ export function connectDirect(
   server: StoreServer,
   domid: number,
   schedule: (task: () => void) => void,
-): StoreTransport {
+): DirectTransport {
   return new DirectTransport(server, domid, schedule);
 }

@@ -108,6 +108,22 @@ describe('virtual time', () => {
     expect(loop.now()).toBe(59.5);
   });
 
+  test('a timer that came due while its domain was paused, and was cancelled then, does not run afterwards', async () => {
+    const machine = new SimMachine({ ...small, stepMs: 0 });
+    const { loop } = machine.createDomain(1);
+    let fired = 0;
+    const cancel = loop.after(5, () => fired++);
+    loop.after(5, () => (fired += 10));
+    machine.pauseDomain(1);
+    await machine.advance(10);
+    cancel();
+    machine.resumeDomain(1);
+    await machine.settle();
+    expect(fired).toBe(10);
+    expect(machine.domain(1)!.ledger().timers).toBe(0);
+    expect(machine.lab.scheduler.pendingTimers).toBe(0);
+  });
+
   test('many timers, seeded', async () => {
     const seed = 99;
     const random = new Random(seed);

@@ -1,0 +1,22 @@
+// `npm run simulate` and `npm run fuzz`: bundles a program of src from the sources of all packages and runs it. With
+// `--planted`, once for each planted fault.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { bundle } from './bundle.mjs';
+import { huntAll } from './planted.mjs';
+
+const PLANTED_SEEDS = 400;
+
+const [program = 'simulate', ...rest] = process.argv.slice(2);
+if (program === 'simulate' && rest.includes('--planted')) {
+  const at = rest.indexOf('--seeds');
+  process.exit((await huntAll(at < 0 ? PLANTED_SEEDS : Number(rest[at + 1]))) ? 0 : 1);
+}
+const folder = fileURLToPath(new URL('dist/', import.meta.url));
+mkdirSync(folder, { recursive: true });
+const file = join(folder, `${program}.mjs`);
+writeFileSync(file, await bundle(program));
+process.setSourceMapsEnabled(true);
+process.argv = [process.argv[0] ?? 'node', file, ...rest];
+await import(pathToFileURL(file).href);

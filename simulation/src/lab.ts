@@ -1,0 +1,219 @@
+/**
+ * The lab of one simulated run: two hosts joined by a wire, a guest on each, traffic both ways; and everything that a
+ * scenario can do to it. Small in all sizes, so that queues fill, rings wrap and buffers run out within a few hundred
+ * steps, and so that thousands of runs are cheap.
+ */
+import type { BackendAcceleratorDefinition } from '@netaccel/core-hooks';
+import backend from '@netaccel/dummy-accel-backend';
+import { OneThreadLab, setAccel } from '@netaccel/host';
+import type { RunningGuest, RunningHost } from '@netaccel/host';
+import { SeededFaults } from '@netaccel/xen/sim';
+import type { SharedMemory } from '@netaccel/xen/sim';
+import { Losses } from './losses.js';
+import { TrappedPlugin } from './plugin.js';
+import { SIDES } from './scenario.js';
+import type { Scenario, Side } from './scenario.js';
+import { Traffic } from './traffic.js';
+import type { Fail } from './traffic.js';
+
+const PAGES = 3072;
+/** Names of the hosts; a guest is called after its host. */
+const HOSTS = ['alpha', 'beta'] as const;
+const GUEST_ID = 1;
+const DRIVER_ID = 0;
+/** Last byte of each guest's MAC and IP address. */
+const ADDRESSES = [0xa, 0xb] as const;
+const MTU = 1500;
+/** Steps without rest after which something raises itself for ever. */
+const LIVELOCK_STEPS = 300_000;
+
+/** Sizes of everything. */
+const SHAPE = { domains: 6, grantPages: 2, ports: 64, mappings: 512 };
+const NETFRONT = { transmitBuffers: { small: 48, large: 1 }, receivePages: 96 };
+const NIC_PORT = {
+  transmitCapacity: 32,
+  receiveCapacity: 64,
+  eventCapacity: 256,
+  buffers: 96,
+  bufferBytes: 2048,
+};
+const VIF = { smallBuffers: 32, largeBuffers: 2, backlogBytes: 128 * 1024, backlogFrames: 64 };
+const NIC = { ports: 1, mtu: MTU, vis: 8, bufferPages: 1024, filters: 32 };
+
+/** A lab. */
+export class SimulatedLab {
+  readonly traffic: readonly [Traffic, Traffic];
+  readonly losses: Losses;
+  /** Domains that do not run now, by what is wrong with them. */
+  readonly dead = new Set<string>();
+  readonly paused = new Set<string>();
+
+  private constructor(
+    readonly scenario: Scenario,
+    readonly lab: OneThreadLab,
+    readonly faults: SeededFaults,
+    readonly plugin: TrappedPlugin,
+    fail: Fail,
+  ) {
+    this.losses = new Losses(lab);
+    const { memory } = lab.lab;
+    const traffic = SIDES.map(
+      (from) =>
+        new Traffic(
+          memory,
+          ADDRESSES[from],
+          ADDRESSES[1 - from]!,
+          scenario.flows,
+          scenario.seed * 2 + from,
+          { corrupted: () => this.onWire('corrupted'), duplicated: () => this.onWire('duplicated') },
+          fail,
+        ),
+    );
+    this.traffic = [traffic[0]!, traffic[1]!];
+    for (const side of SIDES) this.guest(side).stack.to = traffic[1 - side]!.sink();
+  }
+
+  /** Makes it; the vifs are connected, and nothing has gone wrong yet. */
+  static async start(scenario: Scenario, fail: Fail, memory?: SharedMemory): Promise<SimulatedLab> {
+    const faults = new SeededFaults(scenario.seed, {});
+    const plugin = new TrappedPlugin();
+    const lab = await OneThreadLab.start({
+      seed: scenario.seed,
+      pages: PAGES,
+      hosts: HOSTS.map((name, side) => ({
+        name,
+        nic: { ports: ['eth0'], config: NIC },
+        bridged: ['eth0'],
+        guests: [
+          {
+            name,
+            mac: `02:00:00:00:00:0${ADDRESSES[side]!.toString(16)}`,
+            mtu: MTU,
+            accel: 'eth0',
+            queues: scenario.queues,
+            limits: { filters: scenario.filters, bufferPages: 256, multicasts: 4 },
+            netfront: { ...NETFRONT, firstIndex: scenario.firstIndex },
+          },
+        ],
+      })),
+      wires: [
+        {
+          ends: [
+            [0, 0],
+            [1, 0],
+          ],
+          settings: { delayUs: scenario.delayUs },
+          mtu: MTU,
+          config: { mtu: MTU, slots: 64 },
+        },
+      ],
+      merging: scenario.merging,
+      pluginsFrom: '.',
+      nicPorts: NIC_PORT,
+      vifLimits: VIF,
+      frontend: () => Promise.resolve(plugin.definition),
+      machine: {
+        ...SHAPE,
+        faults,
+        audit: true,
+        accesses: false,
+        maxSteps: LIVELOCK_STEPS,
+        ...(memory === undefined ? {} : { memory }),
+      },
+    });
+    return new SimulatedLab(scenario, lab, faults, plugin, fail);
+  }
+
+  host(side: Side): RunningHost {
+    return this.lab.host(HOSTS[side]);
+  }
+
+  guest(side: Side): RunningGuest {
+    return this.host(side).guests.get(HOSTS[side])!;
+  }
+
+  /** The guest's traffic begins, until `untilMs` on the clock. */
+  begin(side: Side, untilMs: number): void {
+    const { domain, guest } = this.guest(side);
+    this.traffic[side].begin(domain, guest.netfront, untilMs);
+  }
+
+  /** What the wire did, both directions. */
+  onWire(what: 'corrupted' | 'duplicated'): number {
+    const [wire] = this.lab.hardware.wires;
+    return wire!.statistics(0)[what]! + wire!.statistics(1)[what]!;
+  }
+
+  setRates(healthy: boolean): void {
+    this.faults.rates = healthy ? {} : this.scenario.rates;
+    this.lab.hardware.wires[0]!.set({ faults: healthy ? {} : this.scenario.wire });
+  }
+
+  async load(side: Side, definition: BackendAcceleratorDefinition = backend): Promise<void> {
+    const { registry } = this.host(side).driver;
+    if (!registry.all().some(({ name }) => name === definition.name)) registry.register(definition);
+    await Promise.resolve();
+  }
+
+  async unload(side: Side): Promise<void> {
+    const { driver } = this.host(side);
+    for (const { name } of driver.registry.all()) await driver.unload(name);
+  }
+
+  async allow(side: Side, port: string | null): Promise<void> {
+    await setAccel(this.host(side).machine.domain(DRIVER_ID)!.store, DRIVER_ID, GUEST_ID, 0, port);
+  }
+
+  async suspend(side: Side): Promise<void> {
+    const { netfront } = this.guest(side).guest;
+    await netfront.suspend();
+    await netfront.resume();
+  }
+
+  pause(side: Side, id: 'guest' | 'driver', paused: boolean): void {
+    const { machine } = this.host(side);
+    const domid = id === 'guest' ? GUEST_ID : DRIVER_ID;
+    const key = `${side} ${id}`;
+    if (paused === this.paused.has(key) || this.dead.has(key)) return;
+    if (paused) machine.pauseDomain(domid);
+    else machine.resumeDomain(domid);
+    if (paused) this.paused.add(key);
+    else this.paused.delete(key);
+  }
+
+  isDead(side: Side, id: 'guest' | 'driver'): boolean {
+    return this.dead.has(`${side} ${id}`);
+  }
+
+  /** A domain dies; frames that were under way may be lost with it. */
+  kill(side: Side, id: 'guest' | 'driver'): void {
+    this.pause(side, id, false);
+    this.dead.add(`${side} ${id}`);
+    this.losses.look();
+    if (id === 'guest') {
+      this.traffic[side].stop();
+      this.lab.crashes.killGuest(HOSTS[side]);
+    } else {
+      this.losses.beforeReset(HOSTS[side]);
+      this.lab.crashes.killDriver(HOSTS[side]);
+    }
+    for (const traffic of this.traffic) traffic.giveUp();
+  }
+
+  /** It boots again. */
+  async restart(side: Side, id: 'guest' | 'driver'): Promise<void> {
+    if (id === 'driver') await this.lab.crashes.bootDriver(HOSTS[side]);
+    else await this.lab.crashes.bootGuest(HOSTS[side]);
+    this.dead.delete(`${side} ${id}`);
+    this.losses.look();
+  }
+
+  resetNic(side: Side): void {
+    this.losses.beforeReset(HOSTS[side]);
+    this.lab.hardware.nicOf(HOSTS[side])!.reset();
+  }
+
+  plug(up: boolean): void {
+    this.lab.hardware.wires[0]!.setLink(up);
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * Every counter on the way that names a lost frame, over all that lived in a lab: a driver, a vif or a VI that is gone
+ * keeps what it had counted. What arrives nowhere must be in here.
+ */
+import type { DriverDomain, NicPort, OneThreadLab } from '@netaccel/host';
+import type { Netback } from '@netaccel/netback';
+import type { Netfront } from '@netaccel/netfront';
+import type { NicControl } from '@netaccel/nic-vi';
+
+/** Counters of a netfront that name frames lost. */
+const NETFRONT = [
+  'txErrors',
+  'txDropped',
+  'txBadLength',
+  'txUnsupported',
+  'txUnanswered',
+  'rxErrors',
+  'rxMalformed',
+  'rxBadExtra',
+  'rxBadLength',
+  'rxNoBuffer',
+  'fastTakenBack',
+  'fastOverrun',
+] as const;
+const NIC_PORT = ['txBacklogFull', 'txUnsendable', 'txReset'] as const;
+const VI = [
+  'txNoLink',
+  'txSpoofed',
+  'txErrors',
+  'rxNoDescriptor',
+  'rxNoEventSpace',
+  'rxRights',
+  'rxChanged',
+] as const;
+const PORT = ['txNoLink', 'rxUnmatched', 'rxTooShort', 'rxNoVi', 'rxTooLong', 'rxAbandoned'] as const;
+const WIRE = ['tooLong', 'changed', 'dropped', 'corrupted'] as const;
+
+type Record_ = Readonly<Record<string, unknown>>;
+
+/** The loss counters of one lab. */
+export class Losses {
+  private readonly fronts = new Set<Netfront>();
+  private readonly vifs = new Set<Netback>();
+  private readonly ports = new Set<NicPort>();
+  /** Totals of VIs that are gone. */
+  private readonly past = new Map<string, number>();
+  private readonly live = new Map<NicControl, Set<number>>();
+
+  constructor(private readonly lab: OneThreadLab) {
+    for (const name of lab.hosts.keys())
+      for (const { control } of lab.hardware.portsOf(name)) this.follow(control);
+    this.look();
+  }
+
+  /** Notes who lives now: called often enough that nobody comes and goes unseen. */
+  look(): void {
+    for (const { driver, guests } of this.lab.hosts.values()) {
+      this.see(driver);
+      for (const { guest } of guests.values()) this.fronts.add(guest.netfront);
+    }
+  }
+
+  /** The NIC of a host is about to be reset: what its VIs counted is kept. */
+  beforeReset(host: string): void {
+    for (const { control } of this.lab.hardware.portsOf(host)) {
+      for (const id of this.live.get(control)!) this.keep(control, id);
+      this.live.get(control)!.clear();
+    }
+  }
+
+  /** All that is not zero, by name. */
+  counted(): Map<string, number> {
+    this.look();
+    const all = new Map(this.past);
+    const add = (where: string, counters: Record_, names: readonly string[]): void => {
+      for (const name of names) {
+        const n = counters[name];
+        if (typeof n === 'number' && n > 0)
+          all.set(`${where} ${name}`, (all.get(`${where} ${name}`) ?? 0) + n);
+      }
+    };
+    for (const front of this.fronts) {
+      const { counters, accelerated } = front.statistics();
+      add('netfront', { ...counters }, NETFRONT);
+      add('plugin', { ...accelerated }, ['rxErrors']);
+    }
+    for (const vif of this.vifs) {
+      const { txErrors, rxDropped } = vif.statistics();
+      add('netback tx', txErrors, Object.keys(txErrors));
+      add('netback rx', rxDropped, Object.keys(rxDropped));
+    }
+    for (const port of this.ports) add('nic driver', { ...port.statistics }, NIC_PORT);
+    for (const [control, ids] of this.live) {
+      add('nic port', { ...control.portStatistics() }, PORT);
+      for (const id of ids) add('vi', { ...control.viStatistics(id) }, VI);
+    }
+    for (const wire of this.lab.hardware.wires)
+      for (const direction of [0, 1] as const) add('wire', { ...wire.statistics(direction) }, WIRE);
+    for (const { driver } of this.lab.hosts.values())
+      for (const port of driver.bridge.describe().ports)
+        add('bridge', { ...port }, ['filtered', 'runt', 'nowhere']);
+    return all;
+  }
+
+  private see(driver: DriverDomain): void {
+    for (const vif of driver.driver.vifs()) this.vifs.add(vif);
+    for (const port of driver.ports.values()) this.ports.add(port);
+  }
+
+  /** A NIC's control interface tells us of VIs that come and go. */
+  private follow(control: NicControl): void {
+    const ids = new Set<number>();
+    this.live.set(control, ids);
+    const { allocateVi, freeVi } = control;
+    control.allocateVi = (request) => {
+      const id = allocateVi.call(control, request);
+      ids.add(id);
+      return id;
+    };
+    control.freeVi = (id) => {
+      if (ids.delete(id)) this.keep(control, id);
+      freeVi.call(control, id);
+    };
+    // Those that were there before.
+    for (const port of [...this.lab.hosts.values()].flatMap(({ driver }) => [...driver.ports.values()]))
+      if (port.device === control) ids.add(port.describe()['viId'] as number);
+  }
+
+  private keep(control: NicControl, id: number): void {
+    const counters: Record_ = { ...control.viStatistics(id) };
+    for (const name of VI) {
+      const n = counters[name];
+      if (typeof n === 'number' && n > 0) this.past.set(`vi ${name}`, (this.past.get(`vi ${name}`) ?? 0) + n);
+    }
+  }
+}

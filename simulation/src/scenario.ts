@@ -1,0 +1,157 @@
+/**
+ * What happens in one simulated run, drawn from its seed before it begins: the lab's shape, the traffic, the faults
+ * of the machine, and what is done to whom at which step. Plain data, so that a failing run can be printed, cut down
+ * and run again.
+ */
+import { Random, faultNames } from '@netaccel/xen/sim';
+import type { FaultRates } from '@netaccel/xen/sim';
+import type { WireFaults } from '@netaccel/nic-vi/model';
+
+/** The two sides of a lab: each is a host with one guest. */
+export const SIDES = [0, 1] as const;
+/** One of {@link SIDES}. */
+export type Side = (typeof SIDES)[number];
+
+/** Something done to a lab. */
+export type Action =
+  /** The backend plugin is loaded, or unloaded. */
+  | { readonly do: 'load' | 'unload'; readonly side: Side }
+  /** The toolstack allows the fast path to the guest's vif, or forbids it. */
+  | { readonly do: 'allow' | 'forbid'; readonly side: Side }
+  /** The guest suspends its device and resumes it. */
+  | { readonly do: 'suspend'; readonly side: Side }
+  /** A domain dies, and boots again some steps later. */
+  | { readonly do: 'killGuest' | 'killDriver'; readonly side: Side; readonly forSteps: number }
+  /** A domain does not run for some steps. */
+  | { readonly do: 'pauseGuest' | 'pauseDriver'; readonly side: Side; readonly forSteps: number }
+  /** The NIC is reset. */
+  | { readonly do: 'resetNic'; readonly side: Side }
+  /** The cable is out for some steps. */
+  | { readonly do: 'unplug'; readonly forSteps: number }
+  /** A hook of the guests' plugin throws at its next call, whichever guest's that is. */
+  | { readonly do: 'throw'; readonly hook: ThrowingHook }
+  /** Nobody sends for so long, in virtual milliseconds: time-outs pass. */
+  | { readonly do: 'quiet'; readonly ms: number };
+
+/** Hooks of a plugin that can be made to throw. */
+export const throwingHooks = ['startTransmit', 'poll', 'startInterrupts', 'statistics', 'quiesce'] as const;
+/** One of {@link throwingHooks}. */
+export type ThrowingHook = (typeof throwingHooks)[number];
+
+/** An action and when it is done, in steps after the lab was connected. */
+export type Timed = { readonly step: number } & Action;
+
+/** One run. */
+export interface Scenario {
+  /** The seed. */
+  readonly seed: number;
+  /** Queues that guests ask for. */
+  readonly queues: number;
+  /** Flows of each direction. */
+  readonly flows: number;
+  /** Filters that a vif may have: often fewer than there are flows. */
+  readonly filters: number;
+  /** Microseconds that a frame is on the wire. */
+  readonly delayUs: number;
+  /** Whether NIC ports join TCP segments. */
+  readonly merging: boolean;
+  /** Where ring indices begin. */
+  readonly firstIndex: number;
+  /** What the wire does to frames. */
+  readonly wire: WireFaults;
+  /** What the machine does amiss. */
+  readonly rates: FaultRates;
+  /** Steps with traffic and actions. */
+  readonly steps: number;
+  /** What is done. */
+  readonly actions: readonly Timed[];
+}
+
+const kinds: readonly Action['do'][] = [
+  'load',
+  'load',
+  'load',
+  'unload',
+  'unload',
+  'allow',
+  'forbid',
+  'suspend',
+  'killGuest',
+  'killDriver',
+  'pauseGuest',
+  'pauseDriver',
+  'resetNic',
+  'unplug',
+  'throw',
+  'quiet',
+];
+/** What a run without faults may contain: whatever an operator does on a good day. */
+const peaceful: readonly Action['do'][] = ['load', 'load', 'unload', 'allow', 'forbid', 'suspend', 'quiet'];
+
+/** Draws a run. */
+export function scenarioOf(seed: number, steps: number): Scenario {
+  const random = new Random(seed ^ 0x5ce7_a110);
+  const chance = (percent: number): boolean => random.below(100) < percent;
+  // Three kinds of run: nothing goes wrong; one kind of thing does; anything may.
+  const trouble = random.below(3);
+  const rates: FaultRates = {};
+  const names =
+    trouble === 0 ? [] : trouble === 1 ? [faultNames[random.below(faultNames.length)]!] : faultNames;
+  for (const name of names)
+    if (trouble === 1 || chance(30))
+      Object.assign(rates, { [name]: rateOf(name) * (0.2 + random.below(100) / 60) });
+  const wire: WireFaults =
+    trouble === 2 && chance(40)
+      ? {
+          drop: random.below(30) / 1000,
+          corrupt: random.below(30) / 1000,
+          duplicate: random.below(30) / 1000,
+          seed,
+        }
+      : {};
+  const actions: Timed[] = [];
+  if (chance(85))
+    for (const side of SIDES) if (chance(90)) actions.push({ step: random.below(60), do: 'load', side });
+  for (let n = random.below(trouble === 0 ? 6 : 9); n > 0; n--)
+    actions.push({ step: random.below(steps), ...draw(random, trouble === 0 ? peaceful : kinds) });
+  actions.sort((a, b) => a.step - b.step);
+  return {
+    seed,
+    queues: chance(25) ? 2 : 1,
+    flows: 1 + random.below(5),
+    filters: 1 + random.below(5),
+    delayUs: chance(50) ? 0 : 1 + random.below(40),
+    merging: chance(50),
+    firstIndex: chance(80) ? 0xffff_ff80 : 0,
+    wire,
+    rates,
+    steps,
+    actions,
+  };
+}
+
+/** Common things often, what ends a whole attempt seldom. */
+function rateOf(name: (typeof faultNames)[number]): number {
+  return name === 'eventLate' || name === 'eventTwice' ? 0.1 : name === 'storeLate' ? 0.03 : 0.004;
+}
+
+function draw(random: Random, from: readonly Action['do'][]): Action {
+  const side = SIDES[random.below(2)]!;
+  const what = from[random.below(from.length)]!;
+  const forSteps = 1 + random.below(300);
+  switch (what) {
+    case 'quiet':
+      return { do: what, ms: 10 ** random.below(5) };
+    case 'unplug':
+      return { do: what, forSteps };
+    case 'throw':
+      return { do: what, hook: throwingHooks[random.below(throwingHooks.length)]! };
+    case 'killGuest':
+    case 'killDriver':
+    case 'pauseGuest':
+    case 'pauseDriver':
+      return { do: what, side, forSteps };
+    default:
+      return { do: what, side };
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * Numbered frames from one guest to the other, and the judgement of what arrives: each frame once, in its flow's
+ * order, with its own bytes. A finding that no fault excuses ends the run at once.
+ */
+import type { Frame, FrameSink, Memory } from '@netaccel/core-hooks';
+import { Random } from '@netaccel/xen/sim';
+import type { SimDomain } from '@netaccel/xen/sim';
+import type { Netfront } from '@netaccel/netfront';
+
+const HEADER_BYTES = 42;
+const SEQUENCE = HEADER_BYTES;
+const FLOW = SEQUENCE + 4;
+const LENGTH = FLOW + 2;
+const BODY = LENGTH + 2;
+const SHORTEST = 60;
+const LONGEST = 1514;
+const FIRST_PORT = 7000;
+const PAUSE_MS = 0.15;
+
+/** What became of one number of a flow. */
+const Fate = { underWay: 0, arrived: 1, lost: 2 } as const;
+
+/** What a run's checks call when something is wrong. */
+export type Fail = (what: string) => never;
+
+/** Which harm the wire may do: it is counted there. */
+export interface Excuses {
+  /** Frames that the wire changed. */
+  corrupted(): number;
+  /** Frames that the wire sent twice. */
+  duplicated(): number;
+}
+
+/** One direction. */
+export class Traffic {
+  /** Frames that the sender's driver took. */
+  sent = 0;
+  /** Numbers that arrived. */
+  arrived = 0;
+  /** Frames that arrived with other bytes than were sent. */
+  corrupted = 0;
+  /** Numbers that arrived again. */
+  doubled = 0;
+  /** Frames of others. */
+  foreign = 0;
+  private readonly fates: number[][];
+  private readonly last: number[];
+  private readonly random: Random;
+  private until = 0;
+  private cancel: () => void = () => undefined;
+
+  /**
+   * @param source last byte of the sender's MAC and IP address, and `destination` of the receiver's.
+   */
+  constructor(
+    private readonly memory: Memory,
+    private readonly source: number,
+    private readonly destination: number,
+    flows: number,
+    seed: number,
+    private readonly excuses: Excuses,
+    private readonly fail: Fail,
+  ) {
+    this.fates = Array.from({ length: flows }, () => []);
+    this.last = new Array<number>(flows).fill(-1);
+    this.random = new Random(seed);
+  }
+
+  /** Sends bursts at random times through a driver until `untilMs`, or `stop`. */
+  begin(domain: SimDomain, out: Netfront, untilMs: number): void {
+    this.stop();
+    this.until = untilMs;
+    const burst = (): void => {
+      if (domain.loop.now() >= this.until) return;
+      if (this.random.below(8) !== 0)
+        for (let n = 1 + this.random.below(12); n > 0; n--) if (!this.send(out, n > 1)) break;
+      out.flush();
+      this.cancel = domain.loop.after((this.random.below(1000) / 1000) * PAUSE_MS, burst);
+    };
+    this.cancel = domain.loop.after(0, burst);
+  }
+
+  /** Sends no more. */
+  stop(): void {
+    this.cancel();
+    this.cancel = () => undefined;
+  }
+
+  /** Nobody sends before `ms` on the clock. */
+  pause(domain: SimDomain, out: Netfront, untilMs: number, resumeAtMs: number): void {
+    this.stop();
+    this.cancel = domain.loop.after(resumeAtMs - domain.loop.now(), () => this.begin(domain, out, untilMs));
+  }
+
+  /** Sends one frame of a random flow. False: the driver has no room. */
+  send(out: Netfront, more: boolean): boolean {
+    const { random, memory } = this;
+    const flow = random.below(this.fates.length);
+    const length = SHORTEST + (random.below(3) === 0 ? random.below(LONGEST - SHORTEST + 1) : 0);
+    const frame = out.allocate(length);
+    if (frame === null) return false;
+    const sequence = this.fates[flow]!.length;
+    this.write(memory.bytes, frame.home, flow, sequence, length);
+    frame.describe(frame.home, length);
+    if (!out.startXmit(frame, more)) {
+      frame.release();
+      return false;
+    }
+    this.fates[flow]!.push(Fate.underWay);
+    this.sent++;
+    return true;
+  }
+
+  /** What stands where the receiver's stack would. */
+  sink(): FrameSink {
+    return { deliver: (frame) => this.take(frame), flush: () => undefined };
+  }
+
+  /** Frames taken that neither arrived nor were given up. */
+  get underWay(): number {
+    let count = 0;
+    for (const flow of this.fates) for (const fate of flow) if (fate === Fate.underWay) count++;
+    return count;
+  }
+
+  /** What is under way is given up: a domain that had some of it is gone. Answers how many. */
+  giveUp(): number {
+    let count = 0;
+    for (const flow of this.fates)
+      for (let i = flow.length - 1; i >= 0; i--)
+        if (flow[i] === Fate.underWay) {
+          flow[i] = Fate.lost;
+          count++;
+        }
+    return count;
+  }
+
+  /** Numbers under way, for a report. */
+  missing(): string {
+    return this.fates
+      .map((flow, f) => ({ f, at: flow.flatMap((fate, i) => (fate === Fate.underWay ? [i] : [])) }))
+      .filter(({ at }) => at.length > 0)
+      .map(
+        ({ f, at }) =>
+          `flow ${f}: ${at.slice(0, 8).join()}${at.length > 8 ? ` and ${at.length - 8} more` : ''}`,
+      )
+      .join('; ');
+  }
+
+  private take(frame: Frame): void {
+    const { bytes } = this.memory;
+    const whole = new Uint8Array(frame.totalBytes);
+    let at = 0;
+    for (let f: Frame | null = frame; f !== null; at += f.length, f = f.next)
+      whole.set(bytes.subarray(f.address, f.address + f.length), at);
+    if (whole.length < SHORTEST || whole[5] !== this.destination || whole[23] !== 17) {
+      this.foreign++;
+      return;
+    }
+    const view = new DataView(whole.buffer);
+    const sequence = view.getUint32(SEQUENCE);
+    const flow = view.getUint16(FLOW);
+    if (!this.isOurs(whole, flow, sequence)) {
+      if (++this.corrupted > this.excuses.corrupted())
+        this.fail(
+          `a frame of ${whole.length} bytes arrived that was never sent so: flow ${flow}, number ${sequence}`,
+        );
+      return;
+    }
+    const fates = this.fates[flow]!;
+    if (fates[sequence] === Fate.arrived) {
+      if (++this.doubled > this.excuses.duplicated())
+        this.fail(`flow ${flow}: number ${sequence} arrived twice`);
+      return;
+    }
+    if (sequence < this.last[flow]!)
+      this.fail(`flow ${flow}: number ${sequence} arrived after number ${this.last[flow]!}`);
+    this.last[flow] = sequence;
+    fates[sequence] = Fate.arrived;
+    this.arrived++;
+  }
+
+  private isOurs(seen: Uint8Array, flow: number, sequence: number): boolean {
+    const fates = this.fates[flow];
+    if (fates === undefined || sequence >= fates.length) return false;
+    const expected = new Uint8Array(seen.length);
+    this.write(expected, 0, flow, sequence, seen.length);
+    for (let i = 0; i < seen.length; i++) if (seen[i] !== expected[i]) return false;
+    return true;
+  }
+
+  /** UDP over IPv4, its own length in its payload. */
+  private write(into: Uint8Array, at: number, flow: number, sequence: number, length: number): void {
+    const view = new DataView(into.buffer, into.byteOffset + at, length);
+    into.set([2, 0, 0, 0, 0, this.destination, 2, 0, 0, 0, 0, this.source, 8, 0, 0x45, 0], at);
+    view.setUint16(16, length - 14);
+    view.setUint32(18, 0x4000);
+    view.setUint16(22, 0x4011);
+    view.setUint16(24, 0);
+    into.set([10, 77, 0, this.source, 10, 77, 0, this.destination], at + 26);
+    view.setUint16(34, FIRST_PORT + flow);
+    view.setUint16(36, FIRST_PORT + flow);
+    view.setUint16(38, length - 34);
+    view.setUint16(40, 0);
+    let sum = 0;
+    for (let i = 14; i < 34; i += 2) sum += view.getUint16(i);
+    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+    view.setUint16(24, ~sum & 0xffff);
+    view.setUint32(SEQUENCE, sequence);
+    view.setUint16(FLOW, flow);
+    view.setUint16(LENGTH, length);
+    for (let i = BODY; i < length; i++) into[at + i] = (i * 31 + sequence * 7 + flow) & 0xff;
+  }
+}
