@@ -9,6 +9,7 @@ export default defineConfig({
     'sim/index': 'src/sim/index.ts',
     'sim/workers': 'src/sim/workers.ts',
     'native/index': 'src/native/index.ts',
+    'testing/index': 'src/testing/index.ts',
   },
   format: ['esm'],
   platform: 'node',

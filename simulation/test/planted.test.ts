@@ -1,0 +1,27 @@
+/** Planted faults: every edit still finds its place, and the checks find a few of the faults in the first seeds. */
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { hunt, plantedFaults } from '../planted.mjs';
+
+const root = new URL('../../', import.meta.url);
+
+test('there are ten and more, and each spoils one place of a source that is there', () => {
+  expect(plantedFaults.length).toBeGreaterThanOrEqual(10);
+  for (const { name, file, find, replace } of plantedFaults) {
+    const places = readFileSync(new URL(file, root), 'utf8').split(find).length - 1;
+    expect({ name, places }).toEqual({ name, places: 1 });
+    expect(replace).not.toBe(find);
+  }
+});
+
+test.each(['double-completion', 'wrong-length', 'unmap-skipped'])(
+  'the checks find %s',
+  async (name) => {
+    const fault = plantedFaults.find((each) => each.name === name);
+    if (fault === undefined) throw new Error(`no planted fault is called ${name}`);
+    const { seeds, failure } = await hunt(fault, 20);
+    expect(failure).not.toBeNull();
+    expect(seeds).toBeLessThanOrEqual(20);
+  },
+  120_000,
+);
