@@ -165,8 +165,7 @@ export class ThreeHosts {
         const domain = machine.domain(id);
         if (domain === undefined) continue;
         for (const [what, count] of Object.entries(domain.ledger()))
-          if (count !== 0)
-            left[`${name}/${id} ${what}`] = count;
+          if (count !== 0) left[`${name}/${id} ${what}`] = count;
       }
     return left;
   }

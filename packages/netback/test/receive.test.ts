@@ -403,7 +403,7 @@ describe('too few posted buffers', () => {
     expect(sender.lab.states.at(-1)).toBe('Closing');
     expect(sender.lab.netback.statistics().breaches).toBe(1);
     sender.deliver(pattern(60));
-    expect(sender.dropped()).toContainEqual(['not-connected', 1]);
+    expect(sender.dropped()).toContainEqual(['not-connected', 2]);
     await sender.end();
   });
 

@@ -284,10 +284,7 @@ export class OneThreadLab {
     await this.during(introduceDomain(store, DRIVER_DOMAIN, `driver domain ${plan.name}`));
     await this.during(host.driver.start());
     for (const [i, guest] of plan.guests.entries())
-      guests.set(
-        guest.name,
-        await this.during(this.startGuest(host, guest, i + 1, new SwitchableSink())),
-      );
+      guests.set(guest.name, await this.during(this.startGuest(host, guest, i + 1, new SwitchableSink())));
   }
 
   /** @internal The programs of a driver domain, whose domain is there. */

@@ -108,7 +108,7 @@ class HostileQueue {
       const bytes = domain.memory.bytes.slice(at, at + txRequest.size);
       tx.consumed = (tx.consumed + 1) >>> 0;
       const { id, flags } = decode(txRequest, bytes) as Record<string, number>;
-      const wasExtra = extra;
+      const wasExtra: boolean = extra;
       extra = wasExtra ? (bytes[1]! & ExtraFlag.more) !== 0 : (flags! & TxFlag.extraInfo) !== 0;
       if (!wasExtra) this.ids.push(id!);
       if (answer) this.respond(wasExtra ? 0 : id!, wasExtra ? Status.null : Status.okay);
