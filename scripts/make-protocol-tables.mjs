@@ -1,9 +1,8 @@
 // Writes docs/protocol.md from the layout rows of the built packages: `node scripts/make-protocol-tables.mjs`.
 // A test compares the page with what this makes; after a change of a layout, build and run this.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
-import ts from 'typescript';
 import { declineReasons, FIRST_PLUGIN_REASON, MAILBOX_PAYLOAD_BYTES } from '@netaccel/core-hooks';
 import * as vi from '@netaccel/nic-vi';
 import * as xen from '@netaccel/xen';
@@ -52,16 +51,6 @@ function codes(name, codes) {
   return `### ${name}\n\n${table(['name', 'value'], rows)}`;
 }
 
-/** The control ring's layouts are netback's own; they need nothing but `layout`. */
-function controlRing() {
-  const source = readFileSync(new URL('../packages/netback/src/control-layouts.ts', import.meta.url), 'utf8');
-  const { outputText } = ts.transpileModule(source, { compilerOptions: { module: ts.ModuleKind.CommonJS } });
-  /** @type {any} */
-  const exports = {};
-  new Function('exports', 'require', outputText)(exports, () => xen);
-  return exports;
-}
-
 /** One half's rows of the handshake: what it does in each of its states on seeing each of the other's.
  * @param {(own: any, other: any) => string} reaction */
 function handshake(reaction) {
@@ -86,14 +75,13 @@ const section = (title, text, parts) => [`## ${title}`, text, ...parts].join('\n
 
 /** The page, as prettier leaves it. */
 export async function protocolPage() {
-  const control = controlRing();
   const text = [
     '<!-- Made by scripts/make-protocol-tables.mjs from the layout rows. Do not edit. -->',
     '# Protocol tables',
     'Every structure that two parties share, from the rows that the code itself reads and writes by. Integers are little-endian. `tx` and `rx` are meant from the guest’s side.',
     section(
       'Rings',
-      `A ring is one page: the header, then a power of two of slots, ${netif.TX_RING_SLOTS} for transmit, ${netif.RX_RING_SLOTS} for receive, ${control.CONTROL_RING_SLOTS} for control. Indices run free in 32 bits. The frontend produces requests; the backend answers in the same slots.`,
+      `A ring is one page: the header, then a power of two of slots, ${netif.TX_RING_SLOTS} for transmit, ${netif.RX_RING_SLOTS} for receive, ${netif.CONTROL_RING_SLOTS} for control. Indices run free in 32 bits. The frontend produces requests; the backend answers in the same slots.`,
       [bytes(xen.ringHeader)],
     ),
     section(
@@ -112,12 +100,12 @@ export async function protocolPage() {
       'netif: the control ring',
       'By which a guest says how its frames are hashed and spread over its queues.',
       [
-        bytes(control.controlRequest),
-        bytes(control.controlResponse),
-        codes('ControlType', control.ControlType),
-        codes('ControlStatus', control.ControlStatus),
-        codes('HashType', control.HashType),
-        codes('HashAlgorithm', control.HashAlgorithm),
+        ...netif.controlLayouts.map((each) => bytes(each)),
+        codes('ControlType', netif.ControlType),
+        codes('ControlStatus', netif.ControlStatus),
+        codes('HashType', netif.HashType),
+        codes('HashAlgorithm', netif.HashAlgorithm),
+        codes('GrefFlag', netif.GrefFlag),
       ],
     ),
     section(

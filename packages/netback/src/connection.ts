@@ -11,7 +11,7 @@ import type { Domain, DomainId } from '@netaccel/xen';
 import { RX_RING_SLOTS, TX_RING_SLOTS, rxRequest, txRequest } from '@netaccel/xen/netif';
 import { Backlog } from './backlog.js';
 import type { TransmitBuffers } from './buffers.js';
-import { CONTROL_RING_SLOTS, controlRequest } from './control-layouts.js';
+import { CONTROL_RING_SLOTS, controlRequest } from '@netaccel/xen/netif';
 import { ControlRing } from './control.js';
 import type { Credit } from './credit.js';
 import { Fences } from './fences.js';

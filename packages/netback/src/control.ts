@@ -9,7 +9,7 @@ import { PAGE_BYTES } from '@netaccel/core-hooks';
 import type { Address } from '@netaccel/core-hooks';
 import { GrantCopyBatch } from '@netaccel/xen';
 import type { BackRing, Domain, DomainId, EventChannel, Port, Task } from '@netaccel/xen';
-import { ControlStatus, ControlType, controlRequest, controlResponse } from './control-layouts.js';
+import { ControlStatus, ControlType, controlRequest, controlResponse } from '@netaccel/xen/netif';
 import { MOST_MAPPING_ENTRIES } from './hash.js';
 import type { HashSettings } from './hash.js';
 

@@ -5,7 +5,7 @@
  * for the queue and by `GuestReceive` for the extra info, and only when the guest chose an algorithm.
  */
 import type { Frame } from '@netaccel/core-hooks';
-import { ControlStatus, HashAlgorithm, HashType } from './control-layouts.js';
+import { ControlStatus, HashAlgorithm, HashType } from '@netaccel/xen/netif';
 import { locateIp } from './flow.js';
 import type { IpPlace } from './flow.js';
 import { Protocol } from './headers.js';

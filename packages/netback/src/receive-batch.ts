@@ -20,7 +20,7 @@ import {
   rxRequest,
   rxResponse,
 } from '@netaccel/xen/netif';
-import { HashAlgorithm } from './control-layouts.js';
+import { HashAlgorithm } from '@netaccel/xen/netif';
 import type { HashSettings } from './hash.js';
 import { RxDrop } from './statistics.js';
 import type { Counters } from './statistics.js';

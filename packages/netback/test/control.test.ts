@@ -12,7 +12,7 @@ import {
   HashType,
   controlRequest,
   controlResponse,
-} from '../src/control-layouts.js';
+} from '@netaccel/xen/netif';
 import { HashSettings, MOST_MAPPING_ENTRIES } from '../src/hash.js';
 import { Toeplitz } from '../src/toeplitz.js';
 import { build } from './frames.js';

@@ -11,6 +11,7 @@ import { initialiseRing } from '@netaccel/xen';
 import type { Domain, DomainId, EventChannel, Task } from '@netaccel/xen';
 import { RX_RING_SLOTS, TX_RING_SLOTS } from '@netaccel/xen/netif';
 import { BouncePages } from './bounce.js';
+import { ControlRing } from './control.js';
 import type { Counters } from './counters.js';
 import { SlowFlows } from './flow.js';
 import type { Agreement } from './features.js';
@@ -71,6 +72,8 @@ export class Connection {
   readonly buffers: TransmitBuffers;
   readonly transmit: TransmitPath;
   readonly receive: ReceivePath;
+  /** By which the backend is told how to hash; null when it does not offer that, or nobody asked for it. */
+  readonly control: ControlRing | null;
   /** What the backend must know to map and bind. */
   readonly keys: readonly QueueKeys[];
   /** Times that the task ran. */
@@ -114,6 +117,7 @@ export class Connection {
         parts.onReady,
       );
       this.receive = new ReceivePath(this.receiveRings, parts.stack, parts.queueUnits, counters);
+      this.control = agreement.hash === null ? null : this.openControl();
     } catch (error) {
       this.giveBack();
       throw error;
@@ -123,6 +127,8 @@ export class Connection {
   /** The backend is there: frames may go, and the backend gets pages to fill. */
   open(): void {
     this.transmit.open();
+    const { hash } = this.parts.agreement;
+    if (hash !== null) void this.control?.hash(hash, this.keys.length);
   }
 
   /** Asks for a poll. */
@@ -205,12 +211,20 @@ export class Connection {
       stops: this.transmit.describeStops(),
       fast: this.transmit.fast.describe(),
       freeBuffers: this.buffers.free,
+      hash: this.control?.state ?? null,
       queues: this.keys.map((keys, i) => ({
         ...keys,
         transmit: this.transmitRings[i]!.describe(),
         receive: this.receiveRings[i]!.describe(),
       })),
     };
+  }
+
+  private openControl(): ControlRing {
+    const { domain, backend, firstIndex } = this.parts;
+    const control = new ControlRing(domain, backend, firstIndex, (reason) => this.fence(reason));
+    this.releases.push(() => control.close());
+    return control;
   }
 
   /** Makes one queue's rings and channels. What was got is in `releases`, whatever fails. */
@@ -348,7 +362,7 @@ export class Connection {
 
   /** After a breach no ring is touched any more; a plugin may still finish what it has. */
   private fence(reason: string | null): void {
-    if (reason === null) return;
+    if (reason === null || this.broken) return;
     this.broken = true;
     this.transmit.disconnect();
     for (let i = 0; i < this.transmitRings.length; i++) {

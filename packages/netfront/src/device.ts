@@ -276,8 +276,9 @@ export class Device {
       },
     });
     this.transmit = this.connection.transmit;
-    const queues = this.connection.keys;
-    if (await publishKeys(domain.store, this.path, queues, this.features, this.agreement)) {
+    const { keys: queues, control } = this.connection;
+    const ring = control?.keys ?? null;
+    if (await publishKeys(domain.store, this.path, queues, ring, this.features, this.agreement)) {
       this.own = XenbusState.Connected;
       this.connection.raise();
     } else {

@@ -7,6 +7,7 @@
 import type { Store } from '@netaccel/xen/store';
 import type { TransmitFeatures } from './transmit.js';
 import type { ReceiveFeatures } from './receive-scan.js';
+import type { ReceiveHash } from './control.js';
 
 /** What this side is willing to do; all true when left out. */
 export interface NetfrontFeatures {
@@ -26,6 +27,8 @@ export interface NetfrontFeatures {
   readonly queues: number;
   /** False: the backend is not trusted, whatever the `trusted` key says. */
   readonly trusted: boolean;
+  /** How the backend shall hash received frames and spread them over the queues; null leaves it to the backend. */
+  readonly hash: ReceiveHash | null;
 }
 
 /** All that this side can do. */
@@ -38,6 +41,7 @@ export const ALL_FEATURES: NetfrontFeatures = {
   splitChannels: true,
   queues: 1,
   trusted: true,
+  hash: null,
 };
 
 /** What the backend may send. */
@@ -60,6 +64,8 @@ export interface Agreement {
   readonly splitChannels: boolean;
   /** Received frames may be read in pages that the backend can write. */
   readonly trusted: boolean;
+  /** There is a control ring, by which the backend is told how to hash. */
+  readonly hash: ReceiveHash | null;
 }
 
 /** Keys of the backend's directory that are read, and what holds when one is absent. */
@@ -71,6 +77,7 @@ export const BACKEND_KEYS = {
   'feature-ipv6-csum-offload': 0,
   'feature-split-event-channels': 0,
   'feature-rx-copy': 0,
+  'feature-ctrl-ring': 0,
   'multi-queue-max-queues': 1,
 } as const;
 
@@ -139,6 +146,7 @@ export async function agree(
     multiQueue: offers['multi-queue-max-queues'].there,
     splitChannels: own.splitChannels && has('feature-split-event-channels'),
     trusted: own.trusted && parseKey(trustedKey, 1) !== 0,
+    hash: has('feature-ctrl-ring') ? own.hash : null,
   };
 }
 
@@ -166,6 +174,8 @@ export const OWN_KEYS = [
   'event-channel-tx',
   'event-channel-rx',
   'multi-queue-num-queues',
+  'ctrl-ring-ref',
+  'event-channel-ctrl',
   'request-rx-copy',
   'feature-rx-notify',
   'feature-sg',

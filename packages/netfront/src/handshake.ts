@@ -7,6 +7,7 @@ import { XenbusState, switchState } from '@netaccel/xen';
 import type { Domain } from '@netaccel/xen';
 import type { Store, StoreTransaction } from '@netaccel/xen/store';
 import type { QueueKeys } from './connection.js';
+import type { ControlKeys } from './control.js';
 import { OWN_KEYS, frontendKeys, parseKey } from './features.js';
 import type { Agreement, NetfrontFeatures } from './features.js';
 
@@ -99,6 +100,7 @@ export function publishKeys(
   store: Store,
   path: string,
   queues: readonly QueueKeys[],
+  control: ControlKeys | null,
   own: NetfrontFeatures,
   agreement: Agreement,
 ): Promise<boolean> {
@@ -108,6 +110,10 @@ export function publishKeys(
     if (agreement.multiQueue) await store.write(`${path}/multi-queue-num-queues`, String(queues.length), tx);
     if (queues.length === 1) await writeQueue(store, path, queues[0]!, tx);
     else for (const [i, keys] of queues.entries()) await writeQueue(store, `${path}/queue-${i}`, keys, tx);
+    if (control !== null) {
+      await store.write(`${path}/ctrl-ring-ref`, String(control.ref), tx);
+      await store.write(`${path}/event-channel-ctrl`, String(control.port), tx);
+    }
     for (const [key, value] of Object.entries(frontendKeys(own)))
       await store.write(`${path}/${key}`, value, tx);
     return switchState(store, path, XenbusState.Connected, tx);

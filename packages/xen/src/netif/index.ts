@@ -3,4 +3,5 @@
  *
  * @packageDocumentation
  */
+export * from './control.js';
 export * from './layouts.js';

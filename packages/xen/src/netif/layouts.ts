@@ -69,6 +69,14 @@ export const extraHash = layout('netif_extra_info.hash', 8, source, {
   value: [4, 4, 'u', 'least significant byte first'],
 });
 
+/** Extra info of type xdp, which Linux added: the room before the packet's bytes. */
+export const extraXdp = layout('netif_extra_info.xdp', 8, 'linux/include/xen/interface/io/netif.h', {
+  type: [0, 1, 'u', 'ExtraType.xdp'],
+  flags: [1, 1, 'u', 'ExtraFlag'],
+  headroom: [2, 2, 'u', 'bytes before the first of the packet'],
+  pad: [4, 4, 'u', 'zero'],
+});
+
 /** Flags of a transmit request (`NETTXF_*`). */
 export const TxFlag = { csumBlank: 1, dataValidated: 2, moreData: 4, extraInfo: 8 } as const;
 /** Flags of a receive response (`NETRXF_*`). */
@@ -101,4 +109,5 @@ export const netifLayouts = [
   extraGso,
   extraMulticast,
   extraHash,
+  extraXdp,
 ] as const;

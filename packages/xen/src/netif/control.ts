@@ -1,7 +1,7 @@
 /**
  * The control ring of netif.h (Xen public headers, `io/netif.h`): its messages and numbers, as tables.
  */
-import { layout } from '@netaccel/xen';
+import { layout } from '../layout.js';
 
 const source = 'xen/include/public/io/netif.h';
 
@@ -21,6 +21,19 @@ export const controlResponse = layout('netif_ctrl_response', 12, source, {
   status: [4, 4, 'u', 'ControlStatus'],
   data: [8, 4, 'u', 'by type'],
 });
+
+/**
+ * One entry of the list that ADD_GREF_MAPPING and DEL_GREF_MAPPING point to: a grant that stays mapped. The list
+ * lies in a page that the request grants.
+ */
+export const grefEntry = layout('netif_gref', 8, source, {
+  ref: [0, 4, 'u', 'grant of the page'],
+  flags: [4, 2, 'u', 'GrefFlag'],
+  status: [6, 2, 'u', 'written by the backend: ControlStatus'],
+});
+
+/** Flags of an entry of such a list (`XEN_NETIF_CTRLF_GREF_*`). */
+export const GrefFlag = { readOnly: 1 } as const;
 
 /** Slots of the control ring: (4096 - 64) / 16 rounded down to a power of two. */
 export const CONTROL_RING_SLOTS = 128;
@@ -49,3 +62,6 @@ export type ControlStatus = (typeof ControlStatus)[keyof typeof ControlStatus];
 export const HashType = { ipv4: 1, ipv4Tcp: 2, ipv6: 4, ipv6Tcp: 8 } as const;
 /** How it is hashed (`XEN_NETIF_CTRL_HASH_ALGORITHM_*`). */
 export const HashAlgorithm = { none: 0, toeplitz: 1 } as const;
+
+/** Every structure above, for the documentation's tables. */
+export const controlLayouts = [controlRequest, controlResponse, grefEntry] as const;
