@@ -109,7 +109,7 @@ export class ControlRing {
       await this.ask('types', ControlType.setHashFlags, able & (wanted.types ?? ALL_TYPES));
       const key = wanted.key.subarray(0, MOST_KEY_BYTES);
       this.domain.memory.bytes.set(key, this.dataPage.address);
-      await this.ask('key', ControlType.setHashKey, this.dataPage.refs[0]!, key.length);
+      await this.ask('key', ControlType.setHashKey, this.dataPage.refs[0], key.length);
       await this.map(wanted.mapping ?? [], queues);
       this.state = 'hashed by the backend';
     } catch (error) {
@@ -143,7 +143,7 @@ export class ControlRing {
     await this.ask('mapping', ControlType.setHashMappingSize, mapping.length);
     if (mapping.length === 0) return;
     this.domain.memory.words.set(mapping, this.dataPage.address >>> 2);
-    await this.ask('mapping', ControlType.setHashMapping, this.dataPage.refs[0]!, mapping.length, 0);
+    await this.ask('mapping', ControlType.setHashMapping, this.dataPage.refs[0], mapping.length, 0);
   }
 
   /** Asks, and answers the data of a success. */

@@ -36,7 +36,7 @@ function lab() {
     if (ring.publish()) channel.notify();
   };
   const channel: EventChannel = back.events.bindInterdomain(1, control.keys.port, () => {
-    for (let n = ring.arm(); n > 0; n--) {
+    while (ring.arm() > 0) {
       const at = ring.slot(ring.consumed);
       ring.consumed = (ring.consumed + 1) >>> 0;
       const request = decode(

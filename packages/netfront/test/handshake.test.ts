@@ -215,7 +215,7 @@ describe('orders', () => {
     expect(await lab.end()).toEqual(CLEAN_END);
   });
 
-  test('the backend goes just when a resumed device comes up, before any frame (XSA-465)', async () => {
+  test('XSA-465: the backend goes just when a resumed device comes up, before any frame', async () => {
     const lab = await VifLab.connected();
     await lab.run(lab.front.suspend());
     lab.backend.following = false;

@@ -191,7 +191,7 @@ describe('pages', () => {
     await stillWorks(lab);
   });
 
-  test('frames that the stack holds outlive the connection', async () => {
+  test('XSA-457: frames that the stack holds outlive the connection, and their pages go with the last', async () => {
     const lab = await VifLab.connected();
     lab.stack.holding = true;
     lab.backend.queue.put(tcpFrame(1, 1, 9000));
@@ -229,7 +229,7 @@ describe('pages', () => {
     await stillWorks(lab);
   });
 
-  test('an untrusted backend: frames are copied out of its reach before the stack sees them', async () => {
+  test('XSA-403: an untrusted backend: frames are copied out of its reach before the stack sees them', async () => {
     const lab = await VifLab.connected({ frontendKeys: { trusted: '0' } });
     const seen: number[] = [];
     lab.stack.onDeliver = (frame) => {
@@ -258,7 +258,7 @@ describe('pages', () => {
   });
 });
 
-describe('packets that make no sense are dropped and counted', () => {
+describe('XSA-405: packets that make no sense are dropped and counted', () => {
   const cases: [string, Parameters<VifLab['backend']['queue']['raw']>[0][], string][] = [
     ['an error', [{ status: -1 }], 'rxErrors'],
     [
@@ -353,14 +353,14 @@ describe('a backend that is not believed any more', () => {
     expect(await lab.end()).toEqual(CLEAN_END);
   }
 
-  test('more responses than requests', async () => {
+  test('XSA-376: more responses than requests', async () => {
     const lab = await VifLab.connected();
     lab.backend.queue.rx.produced += 65;
     lab.backend.queue.publishRx();
     await fenced(lab, /more receive responses/);
   });
 
-  test('a producer index that runs backwards', async () => {
+  test('XSA-376: a producer index that runs backwards', async () => {
     const lab = await VifLab.connected();
     lab.backend.queue.rx.produced -= 1;
     lab.backend.queue.publishRx();
@@ -386,7 +386,7 @@ describe('a backend that is not believed any more', () => {
     await stillWorks(lab);
   });
 
-  test('a flood of events without work: throttled, counted, harmless (XSA-391)', async () => {
+  test('XSA-391: a flood of events without work: throttled, counted, harmless', async () => {
     const lab = await VifLab.connected();
     for (let i = 0; i < 300; i++) {
       lab.backend.queue.rxChannel.notify();

@@ -342,7 +342,7 @@ describe('stop and wake', () => {
   });
 });
 
-describe('a backend that lies', () => {
+describe('XSA-376: a backend that lies', () => {
   const breaches: [string, (lab: VifLab, ids: number[]) => void, RegExp][] = [
     ['an id that is outstanding for nobody', (lab) => lab.backend.queue.respond(255, 0), /id 255/],
     ['an id out of range', (lab) => lab.backend.queue.respond(40000, 0), /id 40000/],

@@ -279,12 +279,12 @@ describe('a hostile peer', () => {
     expect(ended).toEqual(['guest BREACH']);
   });
 
-  test('claims to have taken more than was sent', async () => {
+  test('XSA-86: claims to have taken more than was sent', async () => {
     machine.memory.words[word('backend_consumed')] = MAILBOX_START + 5;
     await expect(mine.request(1, bytes())).rejects.toMatchObject({ code: 'BREACH' });
   });
 
-  test('has more requests without a reply than the rule allows', async () => {
+  test('XSA-86: has more requests without a reply than the rule allows', async () => {
     mine.handle(1, () => new Promise(() => undefined));
     for (let i = 0; i < MAILBOX_OUTSTANDING; i++) forge({ kind: 1, type: 1, id: i }, i);
     await kick();

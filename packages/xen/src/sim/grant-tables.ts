@@ -30,7 +30,7 @@ const DOMID_SHIFT = grantEntry.fields.domid.offset * 8;
 const MAPPING_WORDS = 2;
 const IN_USE = GrantFlag.reading | GrantFlag.writing;
 /** Bits of an entry's first word that decide whether a domain may read by it, and by adding `readonly`, write. */
-export const GRANT_COMPARED = (0xffff << DOMID_SHIFT) | GrantFlag.typeMask | 0;
+export const GRANT_COMPARED = (0xffff << DOMID_SHIFT) | GrantFlag.typeMask | GrantFlag.subPage | 0;
 
 /** What those bits must be for `domid`. */
 export function grantFor(domid: number): number {

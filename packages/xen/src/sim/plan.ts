@@ -93,6 +93,8 @@ export const GrantFlag = {
   reading: 8,
   /** It has the page mapped for writing. */
   writing: 16,
+  /** Only part of the page: means something in version 2 tables, and is refused in these. */
+  subPage: 256,
 } as const;
 /** Entries at the start of a table that are for the toolstack (`GNTTAB_NR_RESERVED_ENTRIES`). */
 export const RESERVED_GRANTS = 8;

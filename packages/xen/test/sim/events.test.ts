@@ -80,7 +80,7 @@ describe('delivery', () => {
     expect(seen).toBe(2);
   });
 
-  test('every port of the table works, and port 0 is none', async () => {
+  test('XSA-342: every port of the table works, port 0 is none, and there are no more', async () => {
     const channels: EventChannel[] = [];
     const seen: number[] = [];
     for (let i = 1; i < 64; i++) {
@@ -175,7 +175,7 @@ describe('ends that go away', () => {
     expect(seen()).toBe(1);
   });
 
-  test('a channel closed in its own handler, and one closed with an event pending, stay silent', async () => {
+  test('XSA-331, 441: a channel closed in its own handler, and one closed with an event pending, stay silent', async () => {
     let seen = 0;
     const from = guest.events.allocateUnbound(0, () => {
       seen++;
@@ -223,7 +223,7 @@ describe('ends that go away', () => {
     expect(back.ledger().ports).toBe(before);
   });
 
-  test('a domain that dies unbinds its peers', async () => {
+  test('XSA-343: a domain that dies unbinds its peers, and its successor begins without ports', async () => {
     const { to, from } = await pair(true);
     machine.destroyDomain(1);
     to.notify();

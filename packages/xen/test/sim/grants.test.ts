@@ -76,7 +76,7 @@ describe('sharing', () => {
 });
 
 describe('mapping', () => {
-  test('shows the same bytes, sets and clears reading and writing, and counts', () => {
+  test('XSA-217, 222, 224, 284, 287, 394: each kind of mapping is counted once, and ended once, whoever unmaps twice', () => {
     const shared = guest.grants.share(0, 1, 'write');
     const ref = shared.refs[0]!;
     const flags = (): number => machine.memory.words[entry(ref)]! & 0xffff;
@@ -126,7 +126,23 @@ describe('mapping', () => {
     }
   });
 
-  test('a guest that changes the entry while it is mapped changes nothing that was mapped', () => {
+  test('XSA-226, 411: transitive, sub-page and transfer entries are of no use to anybody here, and hold nothing', () => {
+    const shared = guest.grants.share(0, 1, 'write');
+    const ref = shared.refs[0]!;
+    const own = back.pages.allocate(1);
+    const good = machine.memory.words[entry(ref)]!;
+    for (const flags of [2, 3, GrantFlag.permitAccess | GrantFlag.subPage]) {
+      machine.memory.words[entry(ref)] = (good & 0xffff_0000) | flags;
+      expect(() => back.foreign.map(1, [ref], 'read')).toThrow(/generalError/);
+      expect(copyOne(back, (b) => b.fromGrant(ref, 0, own, 8))).toBe(GrantStatus.generalError);
+      expect(machine.memory.words[entry(ref)]! & 0xffff).toBe(flags);
+    }
+    machine.memory.words[entry(ref)] = good;
+    expect(back.ledger().mappings).toBe(0);
+    expect(shared.release()).toBe(true);
+  });
+
+  test('XSA-500: a guest that changes the entry while it is mapped changes nothing that was mapped', () => {
     const shared = guest.grants.share(0, 2, 'write');
     const mapped = back.foreign.map(1, [shared.refs[0]!], 'write');
     machine.memory.words[entry(shared.refs[0]!) + 1] = shared.address / PAGE_BYTES + 1;
@@ -135,7 +151,7 @@ describe('mapping', () => {
     expect(back.ledger().mappings).toBe(0);
   });
 
-  test('has a limit', () => {
+  test('XSA-385: a domain maps so many pages and no more; what is over maps nothing', () => {
     const shared = guest.grants.share(0, 17, 'write');
     expect(() => back.foreign.map(1, shared.refs, 'read')).toThrow(
       expect.objectContaining({ code: 'NO_GRANTS' }),
@@ -144,7 +160,7 @@ describe('mapping', () => {
     expect(back.ledger().mappings).toBe(0);
   });
 
-  test('fails where a fault says so', () => {
+  test('XSA-295, 316: an operation that fails says so, and nothing of it stays', () => {
     const shared = guest.grants.share(0, 2, 'write');
     faults.grant = (operation, domain, peer, ref) =>
       operation === 'map' && domain === 0 && peer === 1 && ref === shared.refs[1]
@@ -156,7 +172,7 @@ describe('mapping', () => {
 });
 
 describe('a revoke while the peer has the page mapped', () => {
-  test('is refused, keeps page and reference, and succeeds when the peer is done (XSA-396)', () => {
+  test('XSA-396: is refused, keeps page and reference, and succeeds when the peer is done', () => {
     const shared = guest.grants.share(0, 2, 'write');
     const mapped = back.foreign.map(1, [shared.refs[1]!], 'write');
     expect(shared.release()).toBe(false);
@@ -226,14 +242,15 @@ describe('a grant copy', () => {
     ]);
   });
 
-  test('leaves no trace in the entry: the grant can be ended at once', () => {
+  test('XSA-230: leaves no trace in the entry, done or failed: the grant can be ended at once', () => {
     const shared = guest.grants.share(0, 1, 'write');
     const own = back.pages.allocate(1);
     copyOne(back, (b) => b.toGrant(shared.refs[0]!, 0, own, 64));
+    expect(copyOne(back, (b) => b.toGrant(shared.refs[0]!, PAGE_BYTES - 1, own, 64))).not.toBe(0);
     expect(shared.release()).toBe(true);
   });
 
-  test('of nothing succeeds and looks at no other field (XSA-448)', () => {
+  test('XSA-448: of nothing succeeds and looks at no other field', () => {
     expect(copyOne(back, (b) => b.fromGrant(0xffff_ffff, 0xffff_ffff, 0xffff_ffff, 0))).toBe(
       GrantStatus.okay,
     );
@@ -269,7 +286,7 @@ describe('a grant copy', () => {
     expect(copyOne(back, (b) => b.fromGrant(ref, 0, own, 8))).toBe(GrantStatus.generalError);
   });
 
-  test('goes on after one operation of a batch failed', () => {
+  test('XSA-318: goes on after one operation of a batch failed, at the next one', () => {
     const shared = guest.grants.share(0, 1, 'write');
     const own = back.pages.allocate(1);
     const batch = new GrantCopyBatch(3);

@@ -45,13 +45,17 @@ async function stopAll(...peers: Peer[]): Promise<void> {
 }
 
 describe('two domains', () => {
-  test('hole 2.16 #19: exchange a million ring words, and no wake is lost', { timeout: 30_000 }, async () => {
-    const count = 1_000_000;
-    const front = start(0, 'front', count);
-    const back = start(1, 'back', count);
-    expect(await front.result).toMatchObject({ answered: count });
-    await stopAll(front, back);
-  });
+  test(
+    'hole 2.16 #19, XSA-340, 358, 359: exchange a million ring words, and no wake is lost',
+    { timeout: 30_000 },
+    async () => {
+      const count = 1_000_000;
+      const front = start(0, 'front', count);
+      const back = start(1, 'back', count);
+      expect(await front.result).toMatchObject({ answered: count });
+      await stopAll(front, back);
+    },
+  );
 
   test.each([0, 30])(
     'exchange single notifications, spinning %i microseconds',

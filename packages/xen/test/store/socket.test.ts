@@ -169,7 +169,7 @@ describe('a store on a Unix socket', () => {
     },
   );
 
-  it('forgets the watches and transactions of a client that goes in the middle of a message', async () => {
+  it('XSA-425: forgets the watches and transactions of a client that goes in the middle of a message', async () => {
     const tool = await client();
     expect(await tool.ask('WATCH', '/a|t|')).toBe('OK|');
     expect(await tool.ask('TRANSACTION_START', '|')).toMatch(/^\d+\|$/);

@@ -184,7 +184,7 @@ describe('the decoder', () => {
     expect(seen).toEqual([5]);
   });
 
-  it('takes a length of 0xffffffff for oversized, not for negative (XSA-420)', () => {
+  it('XSA-420: takes a length of 0xffffffff for oversized, not for negative', () => {
     expect(new MessageDecoder().push(bytes('02000000 07000000 00000000 ffffffff', ''), () => undefined)).toBe(
       false,
     );
