@@ -1,7 +1,7 @@
 // Runs the tests of the lab and prints a table, then `N passed, N failed`: `npm run test:xen [-- NAME...]`.
 // --quick: only the tests that CI runs. Where the lab cannot be had, it says why and passes nothing.
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -13,8 +13,8 @@ const CANNOT = 126;
 
 /** A boot of the lab each. */
 const BOOTS = [
-  { name: 'traffic', seconds: 420, quick: true },
-  { name: 'lifecycle', seconds: 420, quick: true },
+  { name: 'traffic', seconds: 900, quick: true },
+  { name: 'lifecycle', seconds: 900, quick: true },
 ];
 
 const words = process.argv.slice(2);
@@ -28,6 +28,9 @@ if (boots.length === 0) {
   process.exit(2);
 }
 
+/** A folder for what the lab says besides, a file for each boot. */
+const log = process.env.XENLAB_TEST_LOGS;
+if (log !== undefined) mkdirSync(log, { recursive: true });
 const results = [];
 const seen = (result) => {
   results.push(result);
@@ -47,7 +50,10 @@ async function boot({ name, seconds }) {
   const read = (stream) =>
     createInterface({ input: stream }).on('line', (line) => {
       if (line.startsWith('@result ')) seen(JSON.parse(line.slice(8)));
-      else rest.push(line);
+      else {
+        rest.push(line);
+        if (log !== undefined) appendFileSync(join(log, `${name}.log`), `${line}\n`);
+      }
     });
   read(child.stdout);
   read(child.stderr);
@@ -56,11 +62,8 @@ async function boot({ name, seconds }) {
   if (code !== 0)
     seen({ test: name, driver: '', check: 'runs to its end', ok: false, detail: `exit code ${code}` });
   console.log(`        ${name}: ${Math.round((Date.now() - started) / 1000)} s`);
-  const log = process.env.XENLAB_TEST_LOGS;
-  if (log !== undefined) {
-    mkdirSync(log, { recursive: true });
-    writeFileSync(join(log, `${name}.log`), `${rest.join('\n')}\n`);
-  } else if (code !== 0 || results.some(({ ok }) => !ok)) console.log(rest.slice(-40).join('\n'));
+  if (log === undefined && (code !== 0 || results.some(({ ok }) => !ok)))
+    console.log(rest.slice(-40).join('\n'));
   return { code };
 }
 

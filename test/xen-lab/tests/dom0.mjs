@@ -6,13 +6,15 @@ import { createServer } from 'node:net';
 
 const CLI = '/host/netaccel.mjs';
 const BRIDGE = 'xenbr0';
+/** Seconds that a command may take: on a busy machine the lab is many times slower than on an idle one. */
+const PATIENCE = 300;
 /** The address of dom0 on the bridge; guests are 10.0.0.2 and up. */
 export const DOM0 = '10.0.0.1';
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Waits until `look` answers something true, and answers it. */
-export async function until(what, look, seconds = 60) {
+export async function until(what, look, seconds = PATIENCE) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     const seen = await look();
@@ -187,17 +189,19 @@ export class Guest {
   }
 
   /** Begins a command; answers a promise of its output. */
-  start(line, seconds = 120) {
+  start(line, seconds = PATIENCE) {
     const number = ++this.#number;
     const from = this.console().length;
     const descriptor = openSync(this.terminal, 'w');
     writeSync(descriptor, `${number} ${line}\n`);
     const end = new RegExp(`@done ${number} (\\d+)\\n`);
-    return until(
-      `${this.name}: ${line.slice(0, 60)}`,
-      () => end.exec(this.console().slice(from)),
-      seconds,
-    ).then((match) => ({ code: Number(match[1]), text: this.console().slice(from, from + match.index) }));
+    const said = () => this.console().slice(from);
+    return until(`${this.name}: ${line.slice(0, 40)}`, () => end.exec(said()), seconds).then(
+      (match) => ({ code: Number(match[1]), text: said().slice(0, match.index) }),
+      (error) => {
+        throw new Error(`${error.message}; it said: ${said().trim().slice(-200).replaceAll('\n', ' | ')}`);
+      },
+    );
   }
 
   /** Runs a command; throws when it fails. */

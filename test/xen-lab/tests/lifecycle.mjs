@@ -71,7 +71,7 @@ async function reboot(guest) {
 
 async function killed(guest) {
   await check('4 kill -9', driver, 'a TCP connection goes on after a restart', async () => {
-    const transfer = guest.start(`iperf3 -c ${DOM0} -t 12 -i 1 -f m`, 120);
+    const transfer = guest.start(`iperf3 -c ${DOM0} -t 20 -i 1 -f m`);
     await until('load', () => backend.lines('load').length > 0, 30);
     const addressBefore = await mac(guest.id);
     await backend.kill('SIGKILL');

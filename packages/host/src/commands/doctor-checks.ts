@@ -9,6 +9,7 @@ import type { Libc } from '../tap/index.js';
 import { tunObstacle } from '../tap/probe.js';
 import { tetherObstacle } from '../tap/tether.js';
 import { mayMakeNamespaces, userNamespaceObstacle } from '../tap/user-namespace.js';
+import { examineXen } from './doctor-xen.js';
 
 /** What one check found. */
 export interface Finding {
@@ -58,6 +59,7 @@ export async function examine(): Promise<Finding[]> {
     tool('iperf3', ['--version'], 'traffic of your own in guests', 'install iperf3, if you want it'),
     tool('tshark', ['--version'], 'reading captures', 'install tshark or Wireshark, if you want it'),
     await labs(),
+    ...examineXen(),
   ];
 }
 
