@@ -61,7 +61,19 @@ export interface BackendServices extends CommonServices {
   fence(this: void): Promise<ReceiveFence>;
   /** The vif's transmit rate limit in bytes per second, or 0 for none. It may change: read it where it is needed. */
   readonly rateBytesPerSecond: number;
+  /**
+   * Gives the fast path its share of the vif's transmit rate limit: both paths spend one budget, so their sum keeps
+   * to it. For plugins that declare `transmitRate`; on a vif with a limit there are no others.
+   * @param handler called at once, and whenever there is credit. It adds `bytes` to what the fast path may send, up
+   * to `most` in all, and answers how many did not fit: the slow path gets those. `bytes` is `Infinity` while there
+   * is no limit; a limit that comes later begins with a call of 0 bytes: nothing is sent without credit from then on.
+   * @returns ends it; credit that was not spent is void.
+   */
+  onCredit(this: void, handler: CreditHandler): () => void;
 }
+
+/** Takes transmit credit in bytes, up to `most` in all; answers what did not fit. */
+export type CreditHandler = (bytes: number, most: number) => number;
 
 /** One vif's backend plugin: what `probe` made. */
 export interface BackendAccelerator {

@@ -24,6 +24,8 @@ export interface Capabilities {
   readonly vlan?: boolean;
   /** Sends fragments of IP packets; without it they are declined. */
   readonly ipFragments?: boolean;
+  /** Keeps to a vif's transmit rate limit by the credit that it is given; a vif with a limit is not given to others. */
+  readonly transmitRate?: boolean;
   /** Longest frame in bytes, Ethernet header included, that it sends uncut; the device's MTU and header when left out. */
   readonly maxFrameBytes?: number;
 }
@@ -40,5 +42,6 @@ export const capabilityKinds: Readonly<Record<keyof Capabilities, 'boolean' | 'n
   ipv6: 'boolean',
   vlan: 'boolean',
   ipFragments: 'boolean',
+  transmitRate: 'boolean',
   maxFrameBytes: 'number',
 };

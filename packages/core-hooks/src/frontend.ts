@@ -23,6 +23,11 @@ export interface VifIdentity {
   readonly mac: Uint8Array;
   /** Payload bytes of a frame: the Ethernet header is not counted. */
   readonly mtu: number;
+  /**
+   * The only IP addresses that the guest may use, 4 or 16 bytes each (the toolstack's key `ip`); left out, any. The
+   * backend half knows them, and tells the frontend half.
+   */
+  readonly addresses?: readonly Uint8Array[];
 }
 
 /**

@@ -2,7 +2,13 @@
  * The VI that one guest has: made of the guest's pages, which are mapped for the device only, and of a register page
  * of this domain that the guest gets. Everything acquired for it is here, and so is the order of giving it back.
  */
-import type { BackendServices, EventEnd, MappedPages, SharedPages } from '@netaccel/core-hooks';
+import type {
+  BackendServices,
+  CreditHandler,
+  EventEnd,
+  MappedPages,
+  SharedPages,
+} from '@netaccel/core-hooks';
 import type { NicControl, RingsMessage, ViId } from '@netaccel/nic-vi';
 
 /** First protection domain of guests: below it are the driver domain's own. */
@@ -26,6 +32,7 @@ export class GuestVi {
   generation = 0;
   private readonly maps: MappedPages[] = [];
   private readonly ends: EventEnd[] = [];
+  private endCredit: () => void = () => undefined;
   private registers: SharedPages | null = null;
 
   /**
@@ -44,9 +51,10 @@ export class GuestVi {
 
   /**
    * Makes it.
+   * @param credit takes the fast path's share of the vif's rate limit, from the beginning to the end.
    * @throws when a page is not granted or the NIC refuses; nothing is held then.
    */
-  open(rings: RingsMessage, filters: number, pages: number): Handed {
+  open(rings: RingsMessage, filters: number, pages: number, credit: CreditHandler): Handed {
     const { services, nic, maps, ends } = this;
     try {
       const addresses = (refs: Uint32Array): Uint32Array => {
@@ -76,10 +84,11 @@ export class GuestVi {
         eventCapacity: rings.eventCapacity,
         registerPage: registers.address,
         vector: services.events.vector(interrupt),
-        antiSpoof: { mac: services.vif.mac },
+        antiSpoof: services.vif,
         filterQuota: filters,
         bufferQuota: pages,
       });
+      this.endCredit = services.onCredit(credit);
       return { registerRef: registers.refs[0]!, doorbellPort: doorbell.port, interruptPort: interrupt.port };
     } catch (error) {
       this.giveBack();
@@ -120,6 +129,7 @@ export class GuestVi {
   }
 
   private giveBack(): void {
+    this.endCredit();
     for (const mapped of this.maps.splice(0)) mapped.unmap();
     this.registers?.release(); // the guest may still have it mapped: the host keeps it then
     this.registers = null;

@@ -25,6 +25,7 @@ const plugin: BackendAcceleratorDefinition = defineBackendAccelerator({
     zeroCopyTransmit: true,
     ipv6: true,
     ipFragments: true,
+    transmitRate: true,
   },
   supports: isNicControl,
   probe,

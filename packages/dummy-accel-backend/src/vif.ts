@@ -10,6 +10,7 @@ import {
   CONTROL_VERSIONS,
   ControlFeature,
   ControlMessage,
+  MAX_CHECKED_ADDRESSES,
   Refusal,
   commonVersion,
   decodeBuffers,
@@ -21,6 +22,7 @@ import {
   encodeHandover,
   encodeHello,
   encodeLink,
+  encodeRate,
 } from '@netaccel/nic-vi';
 import type { BuffersMessage, Hello, NicControl, RingsMessage } from '@netaccel/nic-vi';
 import { GuestVi } from './guest-vi.js';
@@ -36,6 +38,9 @@ export const MOST_FILTERS = 64;
 const MOST_TRANSMIT_PAGES = 2048;
 /** Bytes that the NIC's longest frame has besides the payload: Ethernet header and VLAN tag. */
 const HEADER_BYTES = 18;
+
+/** Least rate limit, in bytes per second, of a vif that gains by the fast path: slower, frames only wait in the NIC. */
+const LEAST_RATE = 1_000_000;
 
 /** How far the guest's half has come. A message at the wrong step is a mistake. */
 const enum Step {
@@ -58,6 +63,8 @@ export class VifAccelerator implements BackendAccelerator {
   private granted = 0;
   private receivePages = 0;
   private transmitPages = 0;
+  /** The rate limit that the guest's half knows of. */
+  private rate = 0;
   private readonly stops: (() => void)[] = [];
 
   /**
@@ -68,11 +75,13 @@ export class VifAccelerator implements BackendAccelerator {
     private readonly services: BackendServices,
     nic: NicControl,
   ) {
-    const { mailbox, limits, port, rateBytesPerSecond } = services;
-    if (rateBytesPerSecond > 0)
+    const { mailbox, limits, port, vif } = services;
+    const tooSlow = this.whyTooSlow();
+    if (tooSlow !== null) throw new Error(tooSlow);
+    if (vif.addresses !== undefined && vif.addresses.length > MAX_CHECKED_ADDRESSES)
       throw new Error(
-        `the vif is limited to ${rateBytesPerSecond} bytes per second, which the fast path would go round; ` +
-          `remove its key "rate" to have it accelerated`,
+        `at most ${MAX_CHECKED_ADDRESSES} IP addresses expected, which the NIC holds the guest to; the vif's key "ip" ` +
+          `has ${vif.addresses.length}`,
       );
     this.filterQuota = Math.min(limits.maxFilters, MOST_FILTERS);
     this.vi = new GuestVi(services, nic);
@@ -137,7 +146,7 @@ export class VifAccelerator implements BackendAccelerator {
     this.expect(Step.rings);
     const { vi, services, filterQuota: maxFilters } = this;
     const maxBufferPages = this.granted + MOST_TRANSMIT_PAGES;
-    const handed = vi.open(rings, maxFilters, maxBufferPages);
+    const handed = vi.open(rings, maxFilters, maxBufferPages, (bytes, most) => this.addCredit(bytes, most));
     this.step = Step.buffers;
     const can = vi.nic.capabilities;
     return encodeHandover({
@@ -154,6 +163,7 @@ export class VifAccelerator implements BackendAccelerator {
       transmitChecksum: can.transmitChecksum === 1,
       segmentation: can.segmentation === 1,
       mac: services.vif.mac,
+      ...(services.vif.addresses !== undefined && { addresses: services.vif.addresses }),
     });
   }
 
@@ -172,6 +182,7 @@ export class VifAccelerator implements BackendAccelerator {
   private start(): boolean {
     this.expect(Step.buffers);
     this.step = Step.started;
+    this.tellRate();
     this.steering.start();
     this.stops.push(
       this.services.port.onLink((up) => {
@@ -181,6 +192,38 @@ export class VifAccelerator implements BackendAccelerator {
       }),
     );
     return true;
+  }
+
+  /** The VI's share of the vif's rate limit. */
+  private addCredit(bytes: number, most: number): number {
+    const { vi } = this;
+    if (this.services.rateBytesPerSecond !== this.rate) this.rateChanged();
+    return vi.current === null ? bytes : vi.nic.addCredit(vi.current, bytes, most);
+  }
+
+  private rateChanged(): void {
+    const tooSlow = this.whyTooSlow();
+    if (tooSlow !== null) this.services.failed(tooSlow);
+    else if (this.step === Step.started) this.tellRate();
+  }
+
+  /** The guest's half keeps little waiting in a VI with a limit. One that does not know the message need not. */
+  private tellRate(): void {
+    const rate = this.services.rateBytesPerSecond;
+    if (rate === this.rate) return;
+    const posted = this.outbox.post(async () => {
+      await this.outbox.tell(ControlMessage.rate, encodeRate(rate));
+    });
+    if (posted) this.rate = rate;
+  }
+
+  private whyTooSlow(): string | null {
+    const rate = this.services.rateBytesPerSecond;
+    if (rate === 0 || rate >= LEAST_RATE) return null;
+    return (
+      `the vif is limited to ${rate} bytes per second; below ${LEAST_RATE} the fast path gains nothing, ` +
+      `raise its key "rate" to have it accelerated`
+    );
   }
 
   private async quiesce(): Promise<boolean> {

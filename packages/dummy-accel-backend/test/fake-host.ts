@@ -4,6 +4,7 @@ import { Frame, PAGE_BYTES } from '@netaccel/core-hooks';
 import type {
   BackendAccelerator,
   BackendServices,
+  CreditHandler,
   EventEnd,
   MappedPages,
   NicPortHold,
@@ -36,6 +37,7 @@ export interface HostOptions {
   readonly limits?: Partial<VifLimits>;
   readonly rateBytesPerSecond?: number;
   readonly mac?: Uint8Array;
+  readonly addresses?: readonly Uint8Array[];
 }
 
 /** What is held, by kind; all zero after a clean end. */
@@ -67,6 +69,9 @@ export class FakeHost {
   /** What `fence` and `port.received` wait for. */
   fence: () => Promise<ReceiveFence> = () => Promise.resolve([7]);
   received: () => Promise<void> = () => Promise.resolve();
+  /** The vif's rate limit, and who takes the fast path's share of it. */
+  rate: number;
+  credit: CreditHandler | null = null;
   /** Makes the next service of that name throw. */
   failing: string | null = null;
   readonly grants = new Map<number, 'read' | 'write'>();
@@ -83,6 +88,7 @@ export class FakeHost {
 
   constructor(private readonly options: HostOptions = {}) {
     const { memory, clock } = this;
+    this.rate = options.rateBytesPerSecond ?? 0;
     const interrupt = (): void => undefined;
     const make = (): Nic =>
       Nic.create(
@@ -230,7 +236,15 @@ export class FakeHost {
 
   private makeServices(mailbox: FakeMailbox): BackendServices {
     const { options, memory, clock, held, calls } = this;
-    const vif: VifIdentity = { handle: 0, guest: 3, backend: 0, mac: options.mac ?? macOf(0xa), mtu: 1500 };
+    const host = this;
+    const vif: VifIdentity = {
+      handle: 0,
+      guest: 3,
+      backend: 0,
+      mac: options.mac ?? macOf(0xa),
+      mtu: 1500,
+      ...(options.addresses !== undefined && { addresses: options.addresses }),
+    };
     const once = (what: keyof typeof held, end: () => void = () => undefined): (() => void) => {
       held[what]++;
       let open = true;
@@ -278,7 +292,15 @@ export class FakeHost {
       port,
       mailbox,
       clock,
-      rateBytesPerSecond: options.rateBytesPerSecond ?? 0,
+      get rateBytesPerSecond() {
+        return host.rate;
+      },
+      onCredit: (handler) => {
+        this.fail('onCredit');
+        this.credit = handler;
+        handler(host.rate === 0 ? Infinity : 0, host.rate === 0 ? Infinity : 100_000);
+        return once('shares', () => (this.credit = null));
+      },
       events: {
         open,
         bind: () => {

@@ -49,12 +49,6 @@ describe('the definition', () => {
     await expect(plugin.probe(services)).rejects.toThrow(/nic-vi/);
     expect(host.ledger()).toEqual(empty);
   });
-
-  it('leaves a vif with a rate limit on the slow path, which keeps it', async () => {
-    const host = new FakeHost({ rateBytesPerSecond: 1000 });
-    await expect(plugin.probe(host.services)).rejects.toThrow(/rate/);
-    expect(host.ledger()).toEqual(empty);
-  });
 });
 
 describe('set-up', () => {

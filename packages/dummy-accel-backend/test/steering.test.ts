@@ -330,13 +330,6 @@ describe('the quota', () => {
     await host.settle();
     expect(ports(host.control.filters(vi))).toEqual([1, 2]); // it can come back
   });
-
-  it('a rate limit that comes later ends the fast path', async () => {
-    const { host } = await started();
-    Object.assign(host.services, { rateBytesPerSecond: 1e6 });
-    await host.advance(6000, 1000);
-    expect(host.failures[0]).toMatch(/rate/);
-  });
 });
 
 describe('addresses', () => {

@@ -14,6 +14,7 @@ import {
   FrameHeaders,
   MAX_FRAGMENTS,
   MacTable,
+  OwnAddresses,
   Protocol,
   UNTAGGED,
   macHigh,
@@ -69,6 +70,8 @@ export class Choice {
   private readonly ownHigh: number;
   private readonly ownLow: number;
   private readonly maxFrameBytes: number;
+  /** The guest's own IP addresses; null when any will do. */
+  private readonly sources: OwnAddresses | null;
   // The last destination that was across, and the last source that was learned.
   private toHigh = -1;
   private toLow = 0;
@@ -92,6 +95,7 @@ export class Choice {
     this.ownHigh = macHigh(mac, 0);
     this.ownLow = macLow(mac, 0);
     this.maxFrameBytes = can.mtu + ETHERNET_BYTES;
+    this.sources = can.addresses === undefined ? null : new OwnAddresses(can.addresses);
   }
 
   /** `Verdict.sent` when the device takes the frame, or the reason why not. */
@@ -119,6 +123,7 @@ export class Choice {
     if (blank && !can.transmitChecksum) return checksum;
     if (macHigh(bytes, address + 6) !== this.ownHigh || macLow(bytes, address + 6) !== this.ownLow)
       return spoofed;
+    if (this.sources !== null && !this.sources.hasSource(h)) return spoofed;
     if (totalBytes > (whole ? this.maxFrameBytes : can.maxTransmitBytes)) return tooLong;
     if (frame.next !== null && mostPieces(frame) >= Math.min(can.maxFragments, MAX_FRAGMENTS)) return tooLong;
     return Verdict.sent;

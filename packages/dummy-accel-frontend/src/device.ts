@@ -22,6 +22,7 @@ import {
   decodeAddress,
   decodeFilter,
   decodeLink,
+  decodeRate,
   encodeStray,
 } from '@netaccel/nic-vi';
 import type { FrameViHandler } from '@netaccel/nic-vi';
@@ -37,6 +38,10 @@ const tooLong = declined('too-long');
 const QUIESCE_MS = 1000;
 const LAST_LOOKS = 50;
 const LOOK_MS = 10;
+
+/** How long frames may wait in the VI for their credit, and how many may in any case. */
+const LONGEST_WAIT_S = 0.1;
+const LEAST_IN_FLIGHT = 4;
 
 /** A guest's device. */
 export class Device implements FrontendAccelerator, FrameViHandler {
@@ -108,6 +113,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
     });
     this.answers.to(ControlMessage.remoteAddress, decodeAddress, (mac) => this.choice.across(mac));
     this.answers.to(ControlMessage.localAddress, decodeAddress, (mac) => this.choice.here(mac));
+    this.answers.to(ControlMessage.rate, decodeRate, (bytesPerSecond) => this.limit(bytesPerSecond));
     // The register says how it is by now, whatever a message or an event that was under way says.
     this.answers.to(ControlMessage.link, decodeLink, () => this.lookAtLink());
   }
@@ -162,11 +168,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
   /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.checkReady} */
   checkReady(): boolean {
     const { vi } = this.vi;
-    return (
-      this.frames.transmitting < vi.transmitCapacity &&
-      vi.transmitSpace > 0 &&
-      vi.transmitSpace >= this.wanted
-    );
+    return this.frames.hasRoom && vi.transmitSpace > 0 && vi.transmitSpace >= this.wanted;
   }
 
   /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.statistics} */
@@ -291,6 +293,14 @@ export class Device implements FrontendAccelerator, FrameViHandler {
     for (let f: Frame | null = frame; f !== null; f = f.next)
       for (let at = f.address; at < f.address + f.length; at = (at | (PAGE_BYTES - 1)) + 1)
         if (this.vi.buses.find(at, 1) === NOT_REGISTERED) return false;
+    return true;
+  }
+
+  /** The device keeps to the rate by itself; what waits there would be lost if this ended, so it is never much. */
+  private limit(bytesPerSecond: number): boolean {
+    const frames = (bytesPerSecond * LONGEST_WAIT_S) / this.vi.handover.maxTransmitBytes;
+    this.frames.limit(bytesPerSecond === 0 ? Infinity : Math.max(LEAST_IN_FLIGHT, frames | 0));
+    this.services.schedulePoll();
     return true;
   }
 

@@ -23,6 +23,7 @@ const plugin: FrontendAcceleratorDefinition = defineFrontendAccelerator({
     zeroCopyTransmit: true,
     ipv6: true,
     ipFragments: true,
+    transmitRate: true,
   },
   newDevice: (services) => Device.attach(services),
 });

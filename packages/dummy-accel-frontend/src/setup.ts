@@ -82,6 +82,10 @@ export async function setUp(
       }),
     ),
   );
+  if (handover.mac.some((byte, i) => byte !== services.vif.mac[i]))
+    throw new Error(
+      'both halves expected to name one MAC, two seen: the key "mac" of the vif was changed in one place only',
+    );
   if (handover.doorbellPort !== 0) {
     const doorbell = services.events.bind(handover.doorbellPort, () => undefined);
     releases.push(() => doorbell.close());

@@ -15,6 +15,7 @@ import type {
   BackendAccelerator,
   BackendAcceleratorDefinition,
   Candidate,
+  CreditHandler,
   NicPortHold,
   ReceiveFence,
   VifIdentity,
@@ -25,7 +26,7 @@ import { StoreError } from '@netaccel/xen/store';
 import type { Watch } from '@netaccel/xen/store';
 import { attachPlugin } from './attach.js';
 import { Backoff } from './backoff.js';
-import { choosePlugin } from './candidates.js';
+import { choosePlugin, whyNotLimited } from './candidates.js';
 import type { Accelerators, Choice } from './candidates.js';
 import { within } from './deadline.js';
 import type { Outcome, WaitOptions } from './deadline.js';
@@ -47,12 +48,15 @@ export interface SlotParts {
   readonly probeTimeoutMs: number;
   fence(): Promise<ReceiveFence>;
   rateBytesPerSecond(): number;
+  shareCredit(fast: CreditHandler): () => void;
 }
 
 /** A plugin on this vif. */
 interface Attachment {
   readonly definition: BackendAcceleratorDefinition;
   readonly hold: NicPortHold;
+  /** Who the vif is, as the plugin was told. */
+  vif: VifIdentity | null;
   /** What the plugin holds; null while it is only offered. */
   scope: PluginScope | null;
   /** The plugin's half, once `probe` made it. */
@@ -175,6 +179,18 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     if (this.current?.definition === definition) await this.worker.rest();
   }
 
+  /** The toolstack changed who the vif is: a plugin that was told otherwise goes, and comes again. */
+  identify(vif: VifIdentity): void {
+    this.vif = vif;
+    this.backoff.forgive();
+    this.wake();
+  }
+
+  /** The rate limit came, went or changed. */
+  rateChanged(): void {
+    this.wake();
+  }
+
   /** A NIC port came or went. */
   portsChanged(): void {
     this.backoff.forgive();
@@ -242,15 +258,19 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
 
   /** The plugin to offer now, or null with the reason on record. */
   private choose(): Choice | null {
-    const { choice, reason } = choosePlugin(this.parts.accelerators, this.portName, (name) =>
-      this.backoff.paused(name),
+    const { accelerators } = this.parts;
+    const { choice, reason } = choosePlugin(
+      accelerators,
+      this.portName,
+      this.parts.rateBytesPerSecond(),
+      (name) => this.backoff.paused(name),
     );
     if (reason !== null) this.reason = reason;
     return choice;
   }
 
   /** Why the present attachment has to end, or null. */
-  private whyDetach({ definition, hold, scope, failed }: Attachment): string | null {
+  private whyDetach({ definition, hold, scope, failed, vif }: Attachment): string | null {
     const { registry } = this.parts.accelerators;
     if (failed !== null) return failed;
     if (!this.up) return 'the vif is disconnected';
@@ -259,6 +279,9 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     if (registry.get(definition.name) !== definition) return `${definition.name} is unloaded`;
     if (this.parts.accelerators.port(hold.name)?.device !== hold.device)
       return `NIC port ${hold.name} is gone`;
+    if (scope !== null && vif !== this.vif) return 'the addresses of the vif have changed';
+    const unlimited = whyNotLimited(definition, this.parts.rateBytesPerSecond());
+    if (unlimited !== null) return unlimited;
     if (scope !== null && this.half !== XenbusState.Connected)
       return `the guest's half is ${stateName(this.half)}`;
     return null;
@@ -268,7 +291,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     const there = await this.write(XenbusState.Initialising, { 'accel-frontend': definition.frontend });
     if (!there) return;
     this.reason = `${definition.name} waits for ${definition.frontend} in the guest`;
-    this.current = { definition, hold, scope: null, plugin: null, attachedAt: 0, failed: null };
+    this.current = { definition, hold, vif: null, scope: null, plugin: null, attachedAt: 0, failed: null };
     this.worker.wake();
   }
 
@@ -283,6 +306,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
       this.log('error', what);
     });
     current.scope = scope;
+    current.vif = this.vif;
     const outcome = await this.bounded(
       probeTimeoutMs,
       () =>
@@ -297,6 +321,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
           scope,
           fence: () => this.parts.fence(),
           rateBytesPerSecond: () => this.parts.rateBytesPerSecond(),
+          shareCredit: (fast) => this.parts.shareCredit(fast),
           failed: fail,
         }),
       () => this.whyDetach(current) !== null,

@@ -5,6 +5,7 @@
 import type {
   BackendAccelerator,
   BackendAcceleratorDefinition,
+  CreditHandler,
   MailboxError,
   NicPortHold,
   ReceiveFence,
@@ -30,6 +31,7 @@ export interface AttachParts {
   readonly scope: PluginScope;
   fence(): Promise<ReceiveFence>;
   rateBytesPerSecond(): number;
+  shareCredit(fast: CreditHandler): () => void;
   failed(reason: string): void;
 }
 
@@ -83,6 +85,7 @@ export async function attachPlugin(parts: AttachParts): Promise<BackendAccelerat
       title: `vif ${path}: ${definition.name}`,
       fence: () => parts.fence(),
       rateBytesPerSecond: () => parts.rateBytesPerSecond(),
+      shareCredit: (fast) => parts.shareCredit(fast),
       failed: (reason) => {
         parts.failed(reason);
       },

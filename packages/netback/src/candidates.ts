@@ -22,14 +22,28 @@ export interface Chosen {
   readonly reason: string | null;
 }
 
+/** Why a plugin must not have a vif with that rate limit, or null when it may. */
+export function whyNotLimited(
+  { name, capabilities }: BackendAcceleratorDefinition,
+  rateBytesPerSecond: number,
+): string | null {
+  if (rateBytesPerSecond === 0 || capabilities.transmitRate === true) return null;
+  return (
+    `the vif is limited to ${rateBytesPerSecond} bytes per second, which ${name} would go round: it does not declare ` +
+    `transmitRate; remove the key "rate" to have the vif accelerated`
+  );
+}
+
 /**
  * Chooses. Looks at every plugin each time, so both load orders end the same.
  * @param portName the value of the key, or null.
+ * @param rateBytesPerSecond the vif's rate limit, or 0.
  * @param paused whether a plugin failed lately and may not be tried now.
  */
 export function choosePlugin(
   accelerators: Accelerators,
   portName: string | null,
+  rateBytesPerSecond: number,
   paused: (name: string) => boolean,
 ): Chosen {
   const none = (reason: string | null): Chosen => ({ choice: null, reason });
@@ -45,8 +59,10 @@ export function choosePlugin(
       return false;
     }
   });
-  const definition = fitting.reverse().find(({ name }) => !paused(name));
+  const lawful = fitting.filter((definition) => whyNotLimited(definition, rateBytesPerSecond) === null);
+  const definition = lawful.reverse().find(({ name }) => !paused(name));
   if (definition !== undefined) return { choice: { definition, hold }, reason: null };
+  if (lawful.length === 0 && fitting.length > 0) return none(whyNotLimited(fitting[0]!, rateBytesPerSecond));
   return none(
     fitting.length > 0 ? null : `no plugin is registered that drives NIC port ${portName}${trouble}`,
   );

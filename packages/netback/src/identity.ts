@@ -34,6 +34,45 @@ export function parseMac(text: string): Uint8Array | null {
 }
 
 /**
+ * The addresses that the key `ip` lists, IPv4 and IPv6 with spaces or commas between, as xl writes them; null when one
+ * of them is none.
+ */
+export function parseAddresses(text: string): Uint8Array[] | null {
+  const found: Uint8Array[] = [];
+  for (const word of text.split(/[\s,]+/)) {
+    if (word === '') continue;
+    const address = parseAddress(word);
+    if (address === null) return null;
+    found.push(address);
+  }
+  return found;
+}
+
+/** 4 or 16 bytes of an address as text (RFC 4291, 2.2), or null. */
+function parseAddress(text: string): Uint8Array | null {
+  const dotted = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)?.slice(1).map(Number);
+  if (dotted !== undefined) return dotted.every((part) => part <= 255) ? Uint8Array.from(dotted) : null;
+  const sides = text.split('::').map((side) => (side === '' ? [] : side.split(':')));
+  const groups = sides.flat();
+  if (sides.length > 2 || !groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return null;
+  if (sides.length === 1 ? groups.length !== 8 : groups.length > 7) return null;
+  const zeros = new Array<string>(8 - groups.length).fill('0');
+  return Uint8Array.from(
+    [...sides[0]!, ...zeros, ...(sides[1] ?? [])].flatMap((group) => {
+      const value = parseInt(group, 16);
+      return [value >>> 8, value & 0xff];
+    }),
+  );
+}
+
+/** Whether two descriptions of a vif give it the same MAC and IP addresses. */
+export function hasSameAddresses(a: VifIdentity, b: VifIdentity): boolean {
+  const text = ({ mac, addresses }: VifIdentity) =>
+    [mac, ...(addresses ?? [])].map((each) => each.join()).join(' ');
+  return text(a) === text(b) && (a.addresses === undefined) === (b.addresses === undefined);
+}
+
+/**
  * Reads the backend directory `path` of vif `handle` of `guest`.
  * @throws VifKeyError, StoreError
  */
@@ -53,6 +92,13 @@ export async function readVifKeys(
   const bytes = mac === null ? null : parseMac(mac);
   if (bytes === null)
     throw new VifKeyError(`${path}/mac: expected six bytes as 00:16:3e:01:02:03, saw ${mac ?? 'nothing'}`);
+  // Only what the key `ip` lists may be the guest's; a key that says nothing that can be read is not ignored.
+  const ip = await store.readOptional(`${path}/ip`);
+  const addresses = ip === null || ip.trim() === '' ? undefined : parseAddresses(ip);
+  if (addresses === null)
+    throw new VifKeyError(
+      `${path}/ip: expected IPv4 and IPv6 addresses with spaces between, saw ${ip ?? ''}`,
+    );
   // In the frontend's directory, but the toolstack's; a guest that writes nonsense there gets the default.
   const mtu = parseNumber(await store.readOptional(`${frontendPath}/mtu`)) ?? DEFAULT_MTU;
   return {
@@ -63,6 +109,7 @@ export async function readVifKeys(
       backend,
       mac: bytes,
       mtu: mtu >= MTU_RANGE[0] && mtu <= MTU_RANGE[1] ? mtu : DEFAULT_MTU,
+      ...(addresses !== undefined && { addresses }),
     },
   };
 }

@@ -18,7 +18,7 @@ import { writeDeviceKeys } from './device-keys.js';
 import { allFeatures, featureValues } from './features.js';
 import type { BackendFeatures } from './features.js';
 import { Handshake, message } from './handshake.js';
-import { readVifKeys } from './identity.js';
+import { hasSameAddresses, readVifKeys } from './identity.js';
 import { MULTICAST_KEY, parseNumber, readFrontendKeys } from './keys.js';
 import { checkLimits, defaultLimits } from './limits.js';
 import type { Limits } from './limits.js';
@@ -107,6 +107,7 @@ export class Netback implements FrameSink {
             probeTimeoutMs,
             fence: () => this.fence(),
             rateBytesPerSecond: () => this.credit.bytesPerSecond,
+            shareCredit: (fast) => this.credit.share(fast),
           });
     this.handshake = new Handshake({
       domain,
@@ -191,6 +192,10 @@ export class Netback implements FrameSink {
     this.buffers = new TransmitBuffers(this.options.domain.pages, this.limits);
     this.buffers.onHome = () => this.connection?.raise();
     this.watches.push(await store.watch(`${this.path}/rate`, () => void this.readRate(), { depth: 0 }));
+    for (const key of ['mac', 'ip'])
+      this.watches.push(
+        await store.watch(`${this.path}/${key}`, () => void this.readIdentity(), { depth: 0 }),
+      );
     await this.slot?.start();
     await this.handshake.start();
   }
@@ -212,6 +217,21 @@ export class Netback implements FrameSink {
     this.identity = keys.identity;
     this.frontendPath = keys.frontendPath;
     return keys.frontendPath;
+  }
+
+  /** The toolstack may have changed who the vif is while it is connected. */
+  private async readIdentity(): Promise<void> {
+    const { domain, frontend, handle } = this.options;
+    const before = this.identity;
+    if (before === null) return;
+    try {
+      const { identity } = await readVifKeys(domain.store, this.path, domain.id, frontend, handle);
+      if (this.identity !== before || hasSameAddresses(identity, before)) return;
+      this.identity = { ...identity, mtu: before.mtu };
+      this.slot?.identify(this.identity);
+    } catch (error) {
+      domain.log('warn', `vif ${this.path}: it stays who it is: ${message(error)}`);
+    }
   }
 
   private async connect(): Promise<void> {
@@ -278,6 +298,7 @@ export class Netback implements FrameSink {
           `vif ${this.path}: rate: expected "bytes,usec", saw ${text}; traffic is not limited`,
         );
       this.credit.set(rate);
+      this.slot?.rateChanged();
     } catch (error) {
       domain.log('debug', `vif ${this.path}: rate: ${message(error)}`);
     }

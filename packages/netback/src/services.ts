@@ -4,6 +4,7 @@
  */
 import type {
   BackendServices,
+  CreditHandler,
   EventEnd,
   Frame,
   Mailbox,
@@ -42,6 +43,7 @@ export interface ServiceParts {
   readonly title: string;
   fence(): Promise<ReceiveFence>;
   rateBytesPerSecond(): number;
+  shareCredit(fast: CreditHandler): () => void;
   failed(reason: string): void;
 }
 
@@ -104,6 +106,21 @@ export function makeServices(parts: ServiceParts): BackendServices {
     },
     get rateBytesPerSecond() {
       return parts.rateBytesPerSecond();
+    },
+    onCredit(handler) {
+      scope.check('onCredit');
+      // Outside of the guard's type: what a handler answers is judged where it is used.
+      let left = 0;
+      const guarded = scope.guard('the onCredit handler', (bytes: number, most: number) => {
+        left = handler(bytes, most);
+      });
+      return scope.own(
+        parts.shareCredit((bytes, most) => {
+          left = bytes;
+          guarded(bytes, most);
+          return left;
+        }),
+      );
     },
     log(level, message) {
       domain.log(level, `${title}: ${message}`);

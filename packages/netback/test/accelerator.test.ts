@@ -3,6 +3,7 @@ import { AcceleratorRegistry, CONTRACT_VERSION, defineBackendAccelerator } from 
 import type {
   BackendAcceleratorDefinition,
   BackendServices,
+  Capabilities,
   NicPortHold,
   SharedPages,
 } from '@netaccel/core-hooks';
@@ -43,12 +44,12 @@ class FakePlugin {
   probe: (services: BackendServices) => Promise<void> = () => Promise.resolve();
   remove: () => Promise<void> = () => Promise.resolve();
   readonly definition: BackendAcceleratorDefinition;
-  constructor(name = 'fake-backend', version = '1.0.0') {
+  constructor(name = 'fake-backend', version = '1.0.0', capabilities: Capabilities = { transmitRate: true }) {
     this.definition = defineBackendAccelerator({
       name,
       version,
       contract: CONTRACT_VERSION,
-      capabilities: {},
+      capabilities,
       frontend: `${name}-guest`,
       supports: (device) => (device as { kind: string }).kind === 'fake',
       probe: async (services) => {
@@ -703,6 +704,7 @@ describe('services', () => {
       title: 't',
       fence: () => Promise.resolve([]),
       rateBytesPerSecond: () => 0,
+      shareCredit: () => () => undefined,
       failed: () => undefined,
     });
     const watching = services.store.watchPeer('x', () => undefined);
@@ -717,6 +719,99 @@ describe('services', () => {
     const lab = await attached(plugin, { backendKeys: { rate: '1000,1000' } });
     expect(plugin.services!.rateBytesPerSecond).toBe(1_000_000);
     expect(await lab.vif.run(plugin.services!.fence())).toHaveLength(1);
+    await lab.end();
+  });
+});
+
+describe('what the toolstack says of a vif while a plugin is on it', () => {
+  const write = async (lab: AccelLab, key: string, value: string | null) => {
+    const path = `${lab.vif.backPath}/${key}`;
+    const { store } = lab.vif.back;
+    await lab.vif.run(value === null ? store.remove(path) : store.write(path, value));
+    await lab.vif.machine.advance(3000);
+  };
+
+  test('feature 47: a vif with a rate limit is not given to a plugin that does not keep to it', async () => {
+    const plugin = new FakePlugin('unlimited', '1.0.0', {});
+    const lab = await AccelLab.make({ plugins: [plugin], backendKeys: { rate: '100000,50000' } });
+    expect(lab.slot()).toMatchObject({
+      state: 'none',
+      reason: expect.stringMatching(/2000000 bytes per second.*unlimited.*transmitRate/) as string,
+    });
+    await write(lab, 'rate', null);
+    await lab.half.connect();
+    expect(plugin.calls).toEqual(['probe']);
+    await write(lab, 'rate', '100000,50000');
+    expect(plugin.calls).toEqual(['probe', 'remove']);
+    expect(lab.slot()).toMatchObject({ reason: expect.stringContaining('transmitRate') as string });
+    expect(await lab.talks()).toBe(true);
+    await lab.end();
+  });
+
+  test('feature 47: a plugin that does gets its share of the credit, until it is off', async () => {
+    const plugin = new FakePlugin();
+    const lab = await attached(plugin, { backendKeys: { rate: '100000,50000' } });
+    let credit = 0;
+    plugin.services!.onCredit((bytes, most) => {
+      credit = Math.min(credit + bytes, most);
+      return 0;
+    });
+    await lab.vif.machine.advance(20);
+    expect(credit).toBeGreaterThan(15_000);
+    expect(credit).toBeLessThanOrEqual(40_000);
+    await write(lab, 'accel', null);
+    const last = credit;
+    await lab.vif.machine.advance(100);
+    expect(credit).toBe(last);
+    expect(() => plugin.services!.onCredit(() => 0)).toThrow(/detached/);
+    await lab.end();
+  });
+
+  test('feature 28: an onCredit handler that throws ends its plugin, and the slow path has the credit', async () => {
+    const plugin = new FakePlugin();
+    const lab = await attached(plugin, { backendKeys: { rate: '100000,50000' } });
+    plugin.services!.onCredit(() => {
+      throw new Error('no room');
+    });
+    await lab.vif.machine.advance(3000);
+    expect(plugin.calls).toEqual(['probe', 'remove']);
+    expect(lab.slot()).toMatchObject({
+      reason: expect.stringContaining('onCredit handler threw: no room') as string,
+    });
+    expect(await lab.talks()).toBe(true);
+    await lab.end();
+  });
+
+  test('feature 121, hole 25: a MAC that changes takes the plugin off, and brings it back with the new one', async () => {
+    const plugin = new FakePlugin();
+    const lab = await attached(plugin);
+    await write(lab, 'mac', '00:16:3e:00:00:99');
+    expect(plugin.calls).toEqual(['probe', 'remove']);
+    expect(lab.vif.netback.describe()).toMatchObject({ mac: '00:16:3e:00:00:99' });
+    await lab.half.state(XenbusState.Closed);
+    await lab.half.connect();
+    expect(plugin.calls).toEqual(['probe', 'remove', 'probe']);
+    expect(plugin.services!.vif.mac[5]).toBe(0x99);
+    // The same again, or nonsense, changes nothing.
+    await write(lab, 'mac', '00:16:3e:00:00:99');
+    await write(lab, 'mac', 'nonsense');
+    expect(plugin.calls).toEqual(['probe', 'remove', 'probe']);
+    expect(await lab.talks()).toBe(true);
+    await lab.end();
+  });
+
+  test('feature 48: the key "ip" names the only addresses of the guest, and may change', async () => {
+    const plugin = new FakePlugin();
+    const lab = await attached(plugin, { backendKeys: { ip: '10.0.0.2 fd00::1' } });
+    expect(plugin.services!.vif.addresses?.map(({ length }) => length)).toEqual([4, 16]);
+    await write(lab, 'ip', '10.0.0.3');
+    await lab.half.state(XenbusState.Closed);
+    await lab.half.connect();
+    expect(plugin.services!.vif.addresses?.map((each) => [...each])).toEqual([[10, 0, 0, 3]]);
+    await write(lab, 'ip', null);
+    await lab.half.state(XenbusState.Closed);
+    await lab.half.connect();
+    expect(plugin.services!.vif.addresses).toBeUndefined();
     await lab.end();
   });
 });

@@ -16,6 +16,7 @@ import { publishHalf } from './accelerator-keys.js';
 import type { Connection } from './connection.js';
 import type { Counters } from './counters.js';
 import { within } from './deadline.js';
+import { readDevice } from './handshake.js';
 import type { Outcome } from './deadline.js';
 import { Hooks, messageOf } from './hooks.js';
 import { FastShare } from './statistics.js';
@@ -98,15 +99,18 @@ export class Attachment {
    * @returns null, or why not: then everything is given back.
    */
   async attach(): Promise<string | null> {
-    const { domain, backend, connection, counters, deadlines } = this.parts;
+    const { domain, backend, connection, counters, deadlines, frontendPath } = this.parts;
     let outcome: Outcome<FrontendAccelerator>;
     try {
+      // The toolstack may have changed the MAC since the device connected; the other half is told, too.
+      const { mac } = (await readDevice(domain, frontendPath, this.parts.vif.handle)).vif;
       const { mailbox, refs, port } = openMailbox(domain, backend, {
         onEnded: (error) => this.inTrouble(`the mailbox: ${error.message}`),
       });
       this.mailbox = mailbox;
       this.services = new PluginServices({
         ...this.parts,
+        vif: { ...this.parts.vif, mac },
         contract: this.definition.contract,
         plugin: this.definition.name,
         mailbox,

@@ -43,7 +43,7 @@ export interface ViRequest {
   readonly registerPage: Address;
   /** What the NIC raises for an interrupt. */
   readonly vector: number;
-  /** Checks on transmitted frames; left out, none. */
+  /** Checks on transmitted frames, and on what filters may lead to it: its own only. Left out, none. */
   readonly antiSpoof?: AntiSpoof;
   /** Filters at most; no limit when left out. */
   readonly filterQuota?: number;
@@ -92,6 +92,8 @@ export interface NicCapabilities {
   readonly receiveChecksum: number;
   /** Checks source addresses. */
   readonly antiSpoof: number;
+  /** Sends no more than it has credit for. */
+  readonly transmitRate: number;
   /** Delays interrupts when asked to. */
   readonly interruptModeration: number;
   /** Delivers a group's frames to several VIs: no. */
@@ -110,6 +112,7 @@ export type NicErrorCode =
   | 'FILTER_EXISTS'
   | 'NO_SUCH_FILTER'
   | 'FILTER_QUOTA'
+  | 'NOT_OWNER'
   | 'NO_BUFFER_SPACE'
   | 'BUFFER_QUOTA'
   | 'NO_SUCH_BUFFER'
@@ -156,6 +159,14 @@ export interface NicControl {
    * @returns true when nothing of it is inside the NIC; else call again after the wire has moved on.
    */
   flushVi(vi: ViId): boolean;
+  /**
+   * Gives a VI transmit credit (`ef_vi_pace` in bytes): it sends a frame only when it has credit for all of it, and
+   * what it cannot pay for waits in its ring, in order. A VI has no limit until the first call; `Infinity` ends it.
+   * @param bytes added to what it has.
+   * @param most that it may have then.
+   * @returns how many of the bytes did not fit.
+   */
+  addCredit(vi: ViId, bytes: number, most: number): number;
   /** Does what a VI's registers ask for: for machines where a register write reaches no device by itself. */
   serviceVi(vi: ViId): void;
   /** Ends a VI: its filters and buffers go first, then it. What it had not sent is counted and dropped. */

@@ -82,8 +82,11 @@ export class FrameVi implements FrameOwner {
   private readonly inFlight: (Frame | null)[];
   private readonly freeIds: Int32Array;
   private freeTop: number;
+  /** Free ids that stay free: see {@link limit}. */
+  private spare = 0;
   private readonly unbundled = new Int32Array(TRANSMIT_BATCH);
   private readonly done: Int32Array;
+  private readonly lost: Int32Array;
   private doneHead = 0;
   private doneTail = 0;
   private readonly addresses = new Uint32Array(MAX_FRAGMENTS);
@@ -118,6 +121,7 @@ export class FrameVi implements FrameOwner {
     this.freeIds = Int32Array.from({ length: ids }, (_, i) => i);
     this.freeTop = ids;
     this.done = new Int32Array(ids);
+    this.lost = new Int32Array(ids);
     const colours = receive.bytes >= COLOURED_BYTES ? COLOURS : 1;
     const capacity = receive.bytes - (colours - 1) * CACHE_LINE_BYTES;
     this.buffers = Array.from({ length: receive.count }, (_, i) => {
@@ -141,6 +145,16 @@ export class FrameVi implements FrameOwner {
     return this.inFlight.length - this.freeTop;
   }
 
+  /** Whether the next frame may be taken, if there are descriptors for it. */
+  get hasRoom(): boolean {
+    return this.freeTop > this.spare;
+  }
+
+  /** Has at most that many frames with the NIC, 1 at least: what waits there for long is better kept by its owner. */
+  limit(frames: number): void {
+    this.spare = this.inFlight.length - Math.max(1, Math.min(frames, this.inFlight.length));
+  }
+
   /** Receive buffers that neither the NIC nor this has: somebody holds their frames. */
   get held(): number {
     return this.buffers.length - this.freeBufferTop - this.vi.receiveFill;
@@ -148,7 +162,7 @@ export class FrameVi implements FrameOwner {
 
   /** Writes a frame's descriptors; {@link push} rings the doorbell. */
   transmit(frame: Frame): Transmit {
-    if (this.freeTop === 0) return Transmit.full;
+    if (this.freeTop <= this.spare) return Transmit.full;
     const id = this.freeIds[this.freeTop - 1]!;
     let flags = frame.checksum === Checksum.blank ? TransmitFlag.checksum : 0;
     if (frame.segmentation !== Segmentation.none) flags |= TransmitFlag.segment;
@@ -352,7 +366,7 @@ export class FrameVi implements FrameOwner {
 
   private restart(position: number): void {
     this.unbundle(position);
-    const lost = new Int32Array(this.vi.transmitCapacity);
+    const { lost } = this;
     const n = this.vi.transmitReinitialise(lost);
     for (let k = 0; k < n; k++) this.finish(lost[k]!, false);
   }

@@ -18,5 +18,6 @@ export * from './vi.js';
 export * from './bus-map.js';
 export * from './frame-vi.js';
 export * from './mac-table.js';
+export * from './own-addresses.js';
 export * from './protocol.js';
 export * from './answer.js';

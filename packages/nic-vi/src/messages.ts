@@ -17,6 +17,9 @@ export const MAX_MESSAGE_REFS = 24;
 export const MAX_MESSAGE_FENCE = 14;
 
 const REFS_AT = 16;
+/** Source addresses that a handover can name. */
+export const MAX_CHECKED_ADDRESSES = 3;
+
 const REFS_BITS = MAX_MESSAGE_REFS * 32;
 const FENCE_AT = 56;
 const version = [0, 0, 16, 'sender', 'MESSAGE_VERSION'] as const;
@@ -51,6 +54,13 @@ export const handoverMessage = layout('handover', 56, 'A VI, ready to use.', {
   maxBufferPages: [36, 0, 20, 'sender', 'pages of packet buffers that may be registered'],
   maxFilters: [40, 0, 16, 'sender', 'receive filters'],
   mac: [48, 0, 48, 'sender', 'MAC address that frames must come from'],
+});
+
+/** Behind the handover of a vif whose IP addresses are checked; without it, any will do. */
+export const handoverAddresses = layout('handover addresses', 52, 'Behind a handover: source addresses.', {
+  count: [0, 0, 8, 'sender', 'addresses that follow, 1 to 3'],
+  ipv6: [0, 8, 8, 'sender', 'bit n: address n is IPv6, of 16 bytes, else IPv4, of 4'],
+  addresses: [4, 0, MAX_CHECKED_ADDRESSES * 128, 'sender', '3 places of 16 bytes'],
 });
 
 /** Guest to driver domain: pages to register as packet buffers. */
@@ -98,6 +108,7 @@ export const filterMessage = layout('filter', 112, 'A receive filter was added o
 export const messageLayouts = [
   ringsMessage,
   handoverMessage,
+  handoverAddresses,
   buffersMessage,
   buffersReplyMessage,
   filterMessage,
@@ -200,26 +211,39 @@ export interface HandoverMessage {
   readonly transmitChecksum: boolean;
   /** Whether TCP is cut. */
   readonly segmentation: boolean;
-  /** 6 bytes. */
+  /** MAC address that frames must come from, 6 bytes. */
   readonly mac: Uint8Array;
+  /** IP addresses that IP packets must come from, 4 or 16 bytes each, 1 to 3 of them; left out, any. */
+  readonly addresses?: readonly Uint8Array[];
 }
 
-/** Writes a {@link handoverMessage}. */
-export function encodeHandover(value: HandoverMessage): Uint8Array {
-  return encode(handoverMessage, {
+/** Writes a {@link handoverMessage}, and {@link handoverAddresses} behind it if there are any. */
+export function encodeHandover({ addresses, ...value }: HandoverMessage): Uint8Array {
+  const handover = encode(handoverMessage, {
     ...value,
     version: MESSAGE_VERSION,
     receiveChecksum: value.receiveChecksum ? 1 : 0,
     transmitChecksum: value.transmitChecksum ? 1 : 0,
     segmentation: value.segmentation ? 1 : 0,
   });
+  if (addresses === undefined) return handover;
+  if (addresses.length > MAX_CHECKED_ADDRESSES)
+    throw new RangeError(`at most ${MAX_CHECKED_ADDRESSES} addresses expected, ${addresses.length} seen`);
+  const places = new Uint8Array(MAX_CHECKED_ADDRESSES * 16);
+  addresses.forEach((address, i) => places.set(address, i * 16));
+  const ipv6 = addresses.reduce((bits, { length }, i) => bits | (length === 16 ? 1 << i : 0), 0);
+  return Uint8Array.of(
+    ...handover,
+    ...encode(handoverAddresses, { count: addresses.length, ipv6, addresses: places }),
+  );
 }
 
-/** Reads a {@link handoverMessage}. @throws MessageError */
+/** Reads a {@link handoverMessage} and what is behind it. @throws MessageError */
 export function decodeHandover(bytes: Uint8Array): HandoverMessage {
   const of = handoverMessage;
   checkSize(of, bytes);
   const { mac } = of.fields;
+  const addresses = decodeAddresses(bytes.subarray(of.size));
   return {
     vi: field(of, bytes, 'vi'),
     generation: field(of, bytes, 'generation'),
@@ -236,7 +260,20 @@ export function decodeHandover(bytes: Uint8Array): HandoverMessage {
     transmitChecksum: field(of, bytes, 'transmitChecksum') === 1,
     segmentation: field(of, bytes, 'segmentation') === 1,
     mac: bytes.slice(mac.offset, mac.offset + 6),
+    ...(addresses !== null && { addresses }),
   };
+}
+
+function decodeAddresses(bytes: Uint8Array): Uint8Array[] | null {
+  const of = handoverAddresses;
+  if (bytes.length === 0) return null;
+  if (bytes.length < of.size)
+    throw new MessageError(`${of.name}: ${of.size} bytes or none expected, ${bytes.length} seen`);
+  const ipv6 = field(of, bytes, 'ipv6');
+  return Array.from({ length: bounded(of, bytes, 'count', 1, MAX_CHECKED_ADDRESSES) }, (_, i) => {
+    const at = of.fields.addresses.offset + i * 16;
+    return bytes.slice(at, at + (((ipv6 >>> i) & 1) === 1 ? 16 : 4));
+  });
 }
 
 /** Pages to register. */

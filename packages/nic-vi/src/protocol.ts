@@ -31,6 +31,8 @@ export const ControlMessage = {
   stray: 9,
   /** B to F: {@link linkMessage}. */
   link: 10,
+  /** B to F: {@link rateMessage}: what is sent may have to wait in the VI for credit. */
+  rate: 11,
 } as const;
 
 /** The newest version of this protocol, and the oldest that is still spoken. */
@@ -62,15 +64,24 @@ export const linkMessage = layout('link', 4, 'The link of the port.', {
   up: [0, 0, 1, 'sender', '1 while there is link'],
 });
 
-/** Every message here, for the documentation's tables. */
-export const controlLayouts = [helloMessage, addressMessage, strayMessage, linkMessage] as const;
+/** The rate limit of what the VI sends. */
+export const rateMessage = layout('rate', 4, 'The transmit rate limit of the vif.', {
+  kilobytesPerSecond: [0, 0, 32, 'sender', 'rounded up; 0 for none'],
+});
 
-/** A decoded {@link helloMessage}. */
-export interface Hello {
-  /** Oldest version spoken; in the answer, the version chosen. */
+/** Every message here, for the documentation's tables. */
+export const controlLayouts = [helloMessage, addressMessage, strayMessage, linkMessage, rateMessage] as const;
+
+/** Versions of the protocol, both included. */
+export interface VersionRange {
+  /** Oldest version spoken; in the answer to a hello, the version chosen. */
   readonly oldest: number;
   /** Newest version spoken; in the answer, the version chosen. */
   readonly newest: number;
+}
+
+/** A decoded {@link helloMessage}. */
+export interface Hello extends VersionRange {
   /** Bits of {@link ControlFeature}. */
   readonly features: number;
   /** Pages of buffers wanted; in the answer, granted. */
@@ -100,11 +111,11 @@ export function decodeHello(bytes: Uint8Array): Hello {
  * The highest version that both speak.
  * @throws MessageError naming both ranges when there is none.
  */
-export function commonVersion(theirs: Hello): number {
-  const version = Math.min(theirs.newest, CONTROL_VERSIONS.newest);
-  if (version >= Math.max(theirs.oldest, CONTROL_VERSIONS.oldest)) return version;
+export function commonVersion(theirs: VersionRange, own: VersionRange = CONTROL_VERSIONS): number {
+  const version = Math.min(theirs.newest, own.newest);
+  if (version >= Math.max(theirs.oldest, own.oldest)) return version;
   throw new MessageError(
-    `versions: this half speaks ${CONTROL_VERSIONS.oldest} to ${CONTROL_VERSIONS.newest}, ` +
+    `versions: this half speaks ${own.oldest} to ${own.newest}, ` +
       `the other ${theirs.oldest} to ${theirs.newest}; bring both plugins up to date`,
   );
 }
@@ -140,6 +151,17 @@ export function encodeLink(up: boolean): Uint8Array {
 export function decodeLink(bytes: Uint8Array): boolean {
   check(linkMessage, bytes);
   return field(linkMessage, bytes, 'up') === 1;
+}
+
+/** Writes a {@link rateMessage}. @param bytesPerSecond 0 for none. */
+export function encodeRate(bytesPerSecond: number): Uint8Array {
+  return encode(rateMessage, { kilobytesPerSecond: Math.min(Math.ceil(bytesPerSecond / 1000), 0xffff_ffff) });
+}
+
+/** Reads a {@link rateMessage}: bytes per second, 0 for none. @throws MessageError */
+export function decodeRate(bytes: Uint8Array): number {
+  check(rateMessage, bytes);
+  return (field(rateMessage, bytes, 'kilobytesPerSecond') >>> 0) * 1000;
 }
 
 function check(of: Layout, bytes: Uint8Array): void {

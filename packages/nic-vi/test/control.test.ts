@@ -277,6 +277,6 @@ describe('the control interface', () => {
     const attached = Nic.attach(lab.memory, lab.places[1]!, options);
     expect(attached.describe()).toMatchObject({ liveVis: 1, maxVis: 8 });
     expect(attached.control(0).filters(b.id).length).toBe(1);
-    expect(() => Nic.attach(lab.memory, a.transmitAddress, options)).toThrow(/a NIC of version 1 expected/);
+    expect(() => Nic.attach(lab.memory, a.transmitAddress, options)).toThrow(/a NIC of version 2 expected/);
   });
 });

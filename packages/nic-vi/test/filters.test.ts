@@ -209,3 +209,47 @@ describe('filters', () => {
     expect(lab.nics[1].filterCount(0)).toBe(0);
   });
 });
+
+describe('feature 54: a VI that is held to its own addresses', () => {
+  const antiSpoof = { mac: macOf(2), addresses: [ipOf(2), ip6Of(2)] };
+
+  it('gets filters for those and for groups, and for nothing else', () => {
+    const lab = new Lab();
+    const { control, id } = lab.vi(1, { request: { antiSpoof } });
+    const good: FilterSpec[] = [
+      local,
+      full,
+      { ...full, localAddress: ip6Of(2), remoteAddress: ip6Of(1) },
+      { ...local, vlan: 5 },
+      { kind: 'mac', mac: macOf(2) },
+      { kind: 'macVlan', mac: macOf(2), vlan: 7 },
+      { kind: 'mac', mac: [1, 0, 0x5e, 0, 0, 1] },
+    ];
+    for (const spec of good) expect(code(() => control.addFilter(id, spec))).toBe('none');
+    const bad: FilterSpec[] = [
+      { ...local, mac: macOf(3) },
+      { ...local, localAddress: ipOf(3) },
+      { ...full, localAddress: ip6Of(3), remoteAddress: ip6Of(1) },
+      { kind: 'mac', mac: macOf(3) },
+      { kind: 'macVlan', mac: [2, 0, 0, 1, 0, 2], vlan: 7 },
+      { kind: 'unmatchedUnicast' },
+      { kind: 'unmatchedMulticast' },
+    ];
+    const before = control.filters(id);
+    for (const spec of bad) expect(code(() => control.addFilter(id, spec))).toBe('NOT_OWNER');
+    expect(control.filters(id)).toEqual(before);
+  });
+
+  it('is not led others’ traffic by a set, nor by moving a filter', () => {
+    const lab = new Lab();
+    const own = lab.vi(1, { request: { antiSpoof } });
+    const other = lab.vi(1, { request: { antiSpoof: { mac: macOf(3) } } });
+    const { control } = own;
+    const set = control.allocateSet([own.id, other.id]);
+    expect(code(() => control.addSetFilter(set, local))).toBe('NOT_OWNER');
+    const id = control.addFilter(own.id, local);
+    expect(code(() => control.retargetFilter(id, other.id))).toBe('NOT_OWNER');
+    lab.vi(0).send(makeFrame());
+    expect([own.poll().length, other.poll().length]).toEqual([1, 0]);
+  });
+});

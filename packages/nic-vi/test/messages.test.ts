@@ -93,6 +93,24 @@ describe('messages', () => {
     ]);
   });
 
+  it('feature 48: a handover names the addresses that are checked, in bytes that an older half does not read', () => {
+    const addresses = [ipOf(9), ip6Of(3)].map((each) => Uint8Array.from(each));
+    const bytes = encodeHandover({ ...handover, addresses });
+    expect([...bytes.subarray(0, 56)]).toEqual([...encodeHandover(handover)]);
+    expect([...bytes.subarray(56)]).toEqual([
+      ...[2, 2, 0, 0],
+      ...[10, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+      ...[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3],
+      ...new Array<number>(16).fill(0),
+    ]);
+    expect(decodeHandover(bytes)).toEqual({ ...handover, addresses });
+    expect(() => decodeHandover(bytes.slice(0, 80))).toThrow(MessageError);
+    for (const count of [0, 4])
+      expect(() => decodeHandover(bytes.slice().fill(count, 56, 57))).toThrow(MessageError);
+    const four = new Array<Uint8Array>(4).fill(addresses[0]!);
+    expect(() => encodeHandover({ ...handover, addresses: four })).toThrow(RangeError);
+  });
+
   const wrong: [string, () => unknown][] = [
     ['another version', () => decodeHandover(encodeHandover(handover).fill(9, 0, 1))],
     ['too few bytes', () => decodeHandover(encodeHandover(handover).slice(0, 40))],

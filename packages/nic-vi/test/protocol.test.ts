@@ -15,10 +15,12 @@ import {
   decodeHello,
   decodeLink,
   decodeNothing,
+  decodeRate,
   decodeStray,
   encodeAddress,
   encodeHello,
   encodeLink,
+  encodeRate,
   encodeStray,
 } from '../src/index.js';
 
@@ -36,6 +38,7 @@ describe('control messages', () => {
     expect([...encodeAddress([2, 0, 0, 0, 0, 9])]).toEqual([2, 0, 0, 0, 0, 9, 0, 0]);
     expect([...encodeStray(0x10203)]).toEqual([3, 2, 1, 0]);
     expect([...encodeLink(true)]).toEqual([1, 0, 0, 0]);
+    expect([...encodeRate(1_234_567_001)]).toEqual([0x88, 0xd6, 0x12, 0]);
   });
 
   it('come back as they went', () => {
@@ -43,6 +46,7 @@ describe('control messages', () => {
     expect([...decodeAddress(encodeAddress([2, 0, 0, 0, 0, 9]))]).toEqual([2, 0, 0, 0, 0, 9]);
     expect(decodeStray(encodeStray(0xffff_ffff))).toBe(0xffff_ffff);
     expect(decodeLink(encodeLink(false))).toBe(false);
+    for (const rate of [0, 1000, 12_500_000_000]) expect(decodeRate(encodeRate(rate))).toBe(rate);
   });
 
   it.each([
@@ -59,10 +63,23 @@ describe('control messages', () => {
     expect(() => commonVersion({ ...hello, oldest: 50, newest: 60 })).toThrow(/1 to \d+.*50 to 60/);
   });
 
+  it.each([
+    [[1, 3], [2, 5], 3],
+    [[2, 5], [1, 3], 3],
+    [[1, 1], [1, 9], 1],
+    [[4, 9], [1, 4], 4],
+    [[1, 2], [3, 4], null],
+    [[3, 4], [1, 2], null],
+  ] as const)('feature 3: %j and %j meet at %j', ([oldest, newest], [own, ownNewest], version) => {
+    const meet = () => commonVersion({ oldest, newest }, { oldest: own, newest: ownNewest });
+    if (version === null) expect(meet).toThrow(MessageError);
+    else expect(meet()).toBe(version);
+  });
+
   test.prop([fc.uint8Array({ maxLength: 130 })], { numRuns: 500 })(
     'of any bytes are a value or an error',
     (bytes) => {
-      for (const decode of [decodeHello, decodeAddress, decodeStray, decodeLink]) {
+      for (const decode of [decodeHello, decodeAddress, decodeStray, decodeLink, decodeRate]) {
         try {
           decode(bytes);
         } catch (error) {

@@ -14,7 +14,7 @@ import type { NicPlan } from './plan.js';
 import { PortControl } from './port-control.js';
 import { Receiver } from './receive.js';
 import { SetTable } from './sets.js';
-import { NicCount, NicWord, PortWord, ViCount, ViState, ViWord } from './state.js';
+import { NicCount, NicWord, PortWord, TxBlocked, ViCount, ViState, ViWord } from './state.js';
 import { Transmitter } from './transmit.js';
 import type { WireEnd } from './wire-end.js';
 import type { Wire } from './wire.js';
@@ -191,7 +191,7 @@ export class NicCore implements InterruptSink {
   /** Serves the VIs of a port that waited for room on the wire. */
   resumeBlocked(port: number): void {
     this.eachVi(port, (vi) => {
-      if (this.words[vi + ViWord.txBlocked] !== 0) this.portParts(port).transmitter.service(vi);
+      if (this.words[vi + ViWord.txBlocked] === TxBlocked.wire) this.portParts(port).transmitter.service(vi);
     });
     this.settle();
   }

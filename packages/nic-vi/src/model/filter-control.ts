@@ -8,6 +8,7 @@ import { filterKinds, type FilterSpec } from '../filter.js';
 import { FILTER_KEY_WORDS, decodeFilterKey, encodeFilterKey } from './filter-key.js';
 import { InsertRefusal, SEARCH_LIMIT } from './filter-table.js';
 import type { NicCore, PortParts } from './core.js';
+import { isOwnTraffic } from './spoof.js';
 import {
   FilterState,
   FilterWord,
@@ -41,6 +42,7 @@ export class FilterControl {
     const { words, doubles, nic } = this;
     const { filters, receiver } = this.parts;
     this.checkQuota(id, vi);
+    this.checkOwner(id, vi, spec);
     const hashed = spec.kind === 'unmatchedMulticast' || spec.kind === 'unmatchedUnicast' ? null : spec;
     const kind = hashed === null ? filterKinds.indexOf(spec.kind) : encodeFilterKey(hashed, this.key);
     receiver.enter();
@@ -76,6 +78,7 @@ export class FilterControl {
     const at = this.at(filter);
     const from = this.nic.viWord(words[at + FilterWord.vi]!);
     if (from !== to) this.checkQuota(id, to);
+    this.checkOwner(id, to, this.spec(at));
     this.parts.receiver.enter();
     words[at + FilterWord.target] = id;
     words[at + FilterWord.vi] = id;
@@ -102,10 +105,9 @@ export class FilterControl {
     const found: FilterInfo[] = [];
     this.parts.filters.each((at) => {
       if (words[at + FilterWord.vi] !== id) return;
-      const key = words.slice(at + FilterWord.key, at + FilterWord.key + FILTER_KEY_WORDS);
       found.push({
         id: words[at + FilterWord.id]!,
-        spec: decodeFilterKey(words[at + FilterWord.kind]!, key),
+        spec: this.spec(at),
         hits: doubles[(at + FilterWord.hits) >>> 1]!,
         lastHitUs: doubles[(at + FilterWord.lastHit) >>> 1]!,
       });
@@ -127,6 +129,21 @@ export class FilterControl {
     const quota = this.words[vi + ViWord.filterQuota]!;
     if (this.words[vi + ViWord.filters]! >= quota)
       throw new NicError('FILTER_QUOTA', `at most ${quota} filters of VI ${id} expected; remove one first`);
+  }
+
+  /** @throws NicError `NOT_OWNER` when the filter would lead traffic of others to the VI. */
+  checkOwner(id: ViId, vi: number, spec: FilterSpec): void {
+    if (!isOwnTraffic(this.words, vi, spec))
+      throw new NicError(
+        'NOT_OWNER',
+        `VI ${id}: a filter for its own MAC and IP addresses expected, as its antiSpoof names them, another seen`,
+      );
+  }
+
+  private spec(at: number): FilterSpec {
+    const { words } = this;
+    const key = words.slice(at + FilterWord.key, at + FilterWord.key + FILTER_KEY_WORDS);
+    return decodeFilterKey(words[at + FilterWord.kind]!, key);
   }
 
   private dropAt(at: number): void {

@@ -25,7 +25,7 @@ export interface NicConfig {
 /** First words of a state that {@link NicPlan} was made for. */
 export const NIC_MAGIC = 0x4e69_6356;
 /** Version of this layout. */
-export const NIC_STATE_VERSION = 1;
+export const NIC_STATE_VERSION = 2;
 
 /** Where each block of a NIC's state begins, in words of the memory. */
 export interface NicPlan {

@@ -25,6 +25,7 @@ import {
   PortWord,
   SET_SIZE,
   SET_TARGET,
+  TxBlocked,
   ViCount,
   ViState,
   ViWord,
@@ -75,6 +76,7 @@ export class PortControl implements NicControl {
       segmentation: 1,
       receiveChecksum: 1,
       antiSpoof: 1,
+      transmitRate: 1,
       interruptModeration: this.nic.timers ? 1 : 0,
       multicastReplication: 0,
       loopback: 0,
@@ -102,6 +104,7 @@ export class PortControl implements NicControl {
         if (words[vi] !== ViState.free && words[vi] !== ViState.stale) continue;
         this.quietly(vi, () => {
           writeVi(nic.memory, vi, this.port, request, this.linkUp, nic.generation);
+          this.doubles[(vi + ViWord.txCredit) >>> 1] = Infinity;
         });
         return id;
       }
@@ -123,6 +126,23 @@ export class PortControl implements NicControl {
     this.parts.transmitter.service(vi);
     nic.settle();
     return words[vi + ViWord.txReported] === words[vi + ViWord.txConsumed];
+  }
+
+  addCredit(id: ViId, bytes: number, most: number): number {
+    const vi = this.viOf(id);
+    const { nic, words, doubles } = this;
+    if (!(bytes >= 0) || !(most >= 0))
+      throw new NicError('BAD_REQUEST', `credit: bytes from 0 expected, ${bytes} up to ${most} seen`);
+    const at = (vi + ViWord.txCredit) >>> 1;
+    nic.locks.acquire(vi + ViWord.txLock);
+    const had = doubles[at]!;
+    const before = had === Infinity ? 0 : had;
+    const now = Math.min(before + bytes, most);
+    doubles[at] = bytes === Infinity ? Infinity : now;
+    const waits = words[vi + ViWord.txBlocked] === TxBlocked.credit;
+    nic.locks.release(vi + ViWord.txLock);
+    if (waits && bytes > 0) nic.serve(vi);
+    return bytes === Infinity ? 0 : Math.min(before + bytes - now, bytes);
   }
 
   freeVi(id: ViId): void {
@@ -183,8 +203,10 @@ export class PortControl implements NicControl {
 
   addSetFilter(set: SetId, spec: FilterSpec): FilterId {
     return this.exclusively(() => {
-      const [first] = this.nic.sets.members(this.port, set);
+      const members = this.nic.sets.members(this.port, set);
+      const [first] = members;
       if (first === undefined) throw this.noSet(set);
+      for (const member of members) this.flows.checkOwner(member, this.viOf(member), spec);
       return this.flows.add(first, this.viOf(first), set | SET_TARGET, spec);
     });
   }
@@ -247,12 +269,15 @@ export class PortControl implements NicControl {
   describeVi(id: ViId): Readonly<Record<string, unknown>> {
     const vi = this.viOf(id);
     const { words } = this;
+    const credit = this.doubles[(vi + ViWord.txCredit) >>> 1]!;
     return {
       id,
       owner: words[vi + ViWord.owner],
       draining: words[vi] === ViState.draining,
       transmitHalted: words[vi + ViWord.txHalted] !== 0,
-      waitingForWire: words[vi + ViWord.txBlocked] !== 0,
+      waitingForWire: words[vi + ViWord.txBlocked] === TxBlocked.wire,
+      waitingForCredit: words[vi + ViWord.txBlocked] === TxBlocked.credit,
+      credit: credit === Infinity ? null : credit,
       buffers: words[vi + ViWord.buffers],
       bufferQuota: limit(words[vi + ViWord.bufferQuota]!),
       filterQuota: limit(words[vi + ViWord.filterQuota]!),

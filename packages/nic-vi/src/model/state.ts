@@ -75,7 +75,7 @@ export enum ViWord {
   txConsumed = 17,
   /** `TransmitError` that halted the queue, or 0. */
   txHalted = 18,
-  /** 1 while it waits for room on the wire. */
+  /** A {@link TxBlocked}. */
   txBlocked = 19,
   /** Where a frame that was only half cut goes on, in payload bytes. */
   txResume = 20,
@@ -83,6 +83,8 @@ export enum ViWord {
   txReported = 21,
   /** 1 once the guest was told of the error. */
   txErrorReported = 22,
+  /** Double: bytes that may be sent; Infinity without a rate limit. */
+  txCredit = 24,
   /** Receive and event side, under the port's lock. */
   rxConsumed = 32,
   eventProduced = 33,
@@ -102,6 +104,13 @@ export enum ViWord {
   /** Room for the headers of the frame that is being sent: `HEADER_ROOM` bytes. */
   scratch = 192,
   size = 256,
+}
+
+/** What a transmit queue waits for. */
+export enum TxBlocked {
+  nothing = 0,
+  wire = 1,
+  credit = 2,
 }
 
 /** Source addresses of one VI that can be checked. */
@@ -198,6 +207,7 @@ export const viCounters: Readonly<Record<string, string>> = {
   txDropped: 'descriptors dropped when the VI was freed',
   txDoorbells: 'doorbells that found work',
   badDoorbells: 'doorbells with an index outside the ring',
+  txCreditWaits: 'times the transmit queue had to wait for credit',
   rxFrames: 'frames delivered',
   rxBytes: 'bytes of them',
   rxNoDescriptor: 'frames dropped for want of receive buffers',
@@ -243,6 +253,7 @@ export enum ViCount {
   txDropped,
   txDoorbells,
   badDoorbells,
+  txCreditWaits,
   rxFrames,
   rxBytes,
   rxNoDescriptor,

@@ -17,7 +17,7 @@ import type { Receiver } from './receive.js';
 import { Segmenter } from './segment.js';
 import { isSpoofed } from './spoof.js';
 import type { NicPlan } from './plan.js';
-import { BufferWord, NicWord, PortCount, PortWord, ViCount, ViState, ViWord } from './state.js';
+import { BufferWord, NicWord, PortCount, PortWord, TxBlocked, ViCount, ViState, ViWord } from './state.js';
 import { Transit, TransitChecksum } from './transit.js';
 import type { WireEnd } from './wire-end.js';
 
@@ -56,6 +56,10 @@ export class Transmitter {
   private mask = 0;
   private pages = 0;
   private spoofMac = false;
+  private paced = false;
+  /** Infinity, or what is left of the VI's. */
+  private credit = Infinity;
+  private unpaid = false;
   private blank = false;
   private frames = 0;
   private bytes = 0;
@@ -125,7 +129,10 @@ export class Transmitter {
     this.owner = words[vi + ViWord.owner]!;
     this.pages = vi + ViWord.transmitPages;
     this.spoofMac = words[vi + ViWord.spoofMac] !== 0;
-    words[vi + ViWord.txBlocked] = 0;
+    this.credit = this.parts.device.doubles[(vi + ViWord.txCredit) >>> 1]!;
+    this.paced = this.credit !== Infinity;
+    this.unpaid = false;
+    words[vi + ViWord.txBlocked] = TxBlocked.nothing;
     let consumed = first;
     let outcome: Outcome = 1;
     while (left > 0 && outcome > BLOCKED) {
@@ -136,6 +143,11 @@ export class Transmitter {
       if (left > 0 && outcome > BLOCKED) this.report(vi);
     }
     this.countVi(vi, ViCount.txDoorbells, 1);
+    if (this.paced) this.parts.device.doubles[(vi + ViWord.txCredit) >>> 1] = this.credit;
+    if (this.unpaid) {
+      words[vi + ViWord.txBlocked] = TxBlocked.credit;
+      this.countVi(vi, ViCount.txCreditWaits, 1);
+    }
     if (outcome < BLOCKED) {
       words[vi + ViWord.txHalted] = -outcome;
       words[vi + ViWord.txErrorReported] = 0;
@@ -170,8 +182,8 @@ export class Transmitter {
         this.countPort(PortCount.txNoLink, this.frames);
       }
     } else {
-      if (outcome === BLOCKED) {
-        words[vi + ViWord.txBlocked] = 1;
+      if (outcome === BLOCKED && !this.unpaid) {
+        words[vi + ViWord.txBlocked] = TxBlocked.wire;
         wire.wait();
       }
       wire.leave(this.frames, this.bytes);
@@ -204,9 +216,10 @@ export class Transmitter {
         frame.single((words[row]! & Page.addressMask) | offset, length);
         frame.shared = this.parts.shared;
         if (this.spoofMac && !this.mayLeave()) return 1;
+        if (this.paced && !this.pay(length)) return BLOCKED;
         if (wire !== null) {
           if ((second & Tx.checksum) !== 0) this.fillChecksum();
-          if (!wire.carry(frame)) return BLOCKED;
+          if (!wire.carry(frame)) return this.blocked(length);
         }
         this.frames++;
         this.bytes += length;
@@ -245,10 +258,11 @@ export class Transmitter {
     }
     if (frame.total > this.maxFrameBytes) return -TransmitError.tooLong;
     if (this.spoofMac && !this.mayLeave()) return count;
+    if (this.paced && !this.pay(frame.total)) return BLOCKED;
     if (wire !== null) {
       if (!frame.parsed) this.parse();
       if ((flags & Tx.checksum) !== 0) this.fillChecksum();
-      if (!wire.carry(frame)) return BLOCKED;
+      if (!wire.carry(frame)) return this.blocked(frame.total);
     }
     this.frames++;
     this.bytes += frame.total;
@@ -262,12 +276,14 @@ export class Transmitter {
       return -TransmitError.segmentation;
     if (this.spoofMac && !this.mayLeave()) return undefined;
     const resume = words[vi + ViWord.txResume]!;
+    // As the slow path counts: the frame before it was cut, once.
+    if (this.paced && resume === 0 && !this.pay(frame.total)) return BLOCKED;
     if (wire !== null) {
       const sent = segmenter.send(wire, resume);
       this.frames += segmenter.frames;
       this.bytes += segmenter.bytes;
       words[vi + ViWord.txResume] = sent < segmenter.payloadBytes ? sent : 0;
-      if (sent < segmenter.payloadBytes) return BLOCKED;
+      if (sent < segmenter.payloadBytes) return sent === 0 ? this.blocked(frame.total) : BLOCKED;
     } else {
       this.frames++;
       this.bytes += frame.total;
@@ -291,6 +307,19 @@ export class Transmitter {
       frame.patchValue = transportChecksum(frame);
       frame.checksum = TransitChecksum.good;
     }
+  }
+
+  /** Takes the credit for a frame; false when there is not enough: then the queue waits for it. */
+  private pay(bytes: number): boolean {
+    this.unpaid = bytes > this.credit;
+    if (!this.unpaid) this.credit -= bytes;
+    return !this.unpaid;
+  }
+
+  /** The wire has no room for a frame that was paid for. */
+  private blocked(bytes: number): Outcome {
+    this.credit += bytes;
+    return BLOCKED;
   }
 
   /** Whether the frame's source is allowed; one that is not is counted, and dropped by the caller. */
