@@ -138,6 +138,7 @@ export async function protocolPage() {
     section('The VI', 'What the guest’s driver and the network card share.', [
       ...vi.viLayouts.map((each) => bits(each)),
       codes('EventType', vi.EventType),
+      codes('ClockState', vi.ClockState),
       codes('DiscardReason', vi.DiscardReason),
       codes('TransmitError', vi.TransmitError),
       `### Limits\n\n${table(

@@ -309,6 +309,10 @@ export class Side {
       vif: this.vif(),
       limits: { maxFilters: lab.maxFilters, maxBufferPages: 128, maxMulticasts: 8 },
       rateBytesPerSecond: 0,
+      onCredit: (handler) => {
+        handler(Infinity, Infinity);
+        return () => undefined;
+      },
       port: domain.hold(),
       map: (refs) => ({ addresses: refs.map((ref) => ref * PAGE_BYTES), unmap: lab.own('maps') }),
       fence: () => new Promise((resolve) => this.fences.push({ mark: this.queued, resolve })),

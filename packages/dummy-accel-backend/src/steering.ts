@@ -10,17 +10,16 @@ import type { BackendServices, Frame } from '@netaccel/core-hooks';
 import {
   ControlMessage,
   ETHERNET_BYTES,
+  FlowTable,
   FrameHeaders,
   OwnAddresses,
+  Sightings,
   encodeFilter,
   macHigh,
   macLow,
 } from '@netaccel/nic-vi';
-import type { FilterId, FlowSpec } from '@netaccel/nic-vi';
-import { FlowTable } from './flow-table.js';
+import type { FilterId, FlowSpec, Outbox } from '@netaccel/nic-vi';
 import type { GuestVi } from './guest-vi.js';
-import type { Outbox } from './outbox.js';
-import { Sightings } from './sightings.js';
 
 /** Frames within a second that a flow must show before another gives way to it. */
 const SEEN_TO_EVICT = 2;

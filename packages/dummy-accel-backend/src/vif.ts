@@ -11,6 +11,7 @@ import {
   ControlFeature,
   ControlMessage,
   MAX_CHECKED_ADDRESSES,
+  Outbox,
   Refusal,
   commonVersion,
   decodeBuffers,
@@ -26,7 +27,6 @@ import {
 } from '@netaccel/nic-vi';
 import type { BuffersMessage, Hello, NicControl, RingsMessage } from '@netaccel/nic-vi';
 import { GuestVi } from './guest-vi.js';
-import { Outbox } from './outbox.js';
 import { Steering } from './steering.js';
 
 /** Filters that one vif is given at most, whatever its quota says. */
@@ -50,6 +50,8 @@ const enum Step {
   started,
   over,
 }
+
+const STEPS = ['hello', 'rings', 'buffers', 'started', 'over'];
 
 /** A vif's accelerator. */
 export class VifAccelerator implements BackendAccelerator {
@@ -113,7 +115,7 @@ export class VifAccelerator implements BackendAccelerator {
     const { current } = vi;
     return {
       port: services.port.name,
-      step: ['hello', 'rings', 'buffers', 'started', 'over'][this.step],
+      step: STEPS[this.step],
       limits: services.limits,
       vi: current === null ? null : { number: current, ...vi.nic.viStatistics(current) },
       pages: { granted: this.granted, receive: this.receivePages, transmit: this.transmitPages },
@@ -241,8 +243,11 @@ export class VifAccelerator implements BackendAccelerator {
     for (const stop of this.stops.splice(0)) stop();
   }
 
+  /** A half that asks in the wrong order has lost its way, or has none: it is not served any more. */
   private expect(step: Step): void {
-    if (this.step !== step)
-      throw new Error(`step ${step} of the set-up expected, it is at step ${this.step}`);
+    if (this.step === step) return;
+    const reason = `the guest's half asked for step "${STEPS[step]!}" of the set-up at step "${STEPS[this.step]!}"`;
+    if (this.step !== Step.over) this.services.failed(reason);
+    throw new Error(reason);
   }
 }

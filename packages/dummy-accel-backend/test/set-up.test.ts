@@ -89,12 +89,15 @@ describe('set-up', () => {
     [1000, 384, 384],
     [10, 384, 10],
     [10, 4, 4],
-  ])('grants the smaller of %i wanted and a quota of %i: %i', async (wanted, maxBufferPages, granted) => {
-    const { host } = await attach({ limits: { maxBufferPages } });
-    expect(decodeHello((await host.hello(wanted)).payload).bufferPages).toBe(granted);
-  });
+  ])(
+    'feature 83: grants the smaller of %i wanted and a quota of %i: %i',
+    async (wanted, maxBufferPages, granted) => {
+      const { host } = await attach({ limits: { maxBufferPages } });
+      expect(decodeHello((await host.hello(wanted)).payload).bufferPages).toBe(granted);
+    },
+  );
 
-  it('holds the VI to the vif: source address, protection domain, quotas', async () => {
+  it('feature 48, feature 55, hole 2.16 #14: holds the VI to the vif: source address, protection domain, quotas', async () => {
     const { host } = await attach({ limits: { maxFilters: 1000 } });
     await host.hello();
     const { vi, maxFilters } = decodeHandover((await host.rings()).payload);
@@ -176,7 +179,7 @@ describe('set-up', () => {
     await host.remove(backend);
   });
 
-  it('takes filters, VI, pages and channels down in that order', async () => {
+  it('feature 60, feature 97: takes filters, VI, pages and channels down in that order', async () => {
     const { host, backend } = await attach();
     await host.setUp();
     host.calls.length = 0;
@@ -196,7 +199,7 @@ describe('set-up', () => {
     expect(host.calls).toEqual(['flushVi', 'freeVi', 'unmap', 'unmap', 'unmap', 'unmap', 'share.release']);
   });
 
-  it('waits for a VI that is not empty only so long', async () => {
+  it('hole 2.16 #6: waits for a VI that is not empty only so long', async () => {
     const { host, backend } = await attach();
     await host.setUp();
     let tries = 0;
@@ -206,7 +209,7 @@ describe('set-up', () => {
     expect(host.ledger()).toEqual(empty);
   });
 
-  it('asks to be taken off when the NIC is reset, and touches no VI of the next generation', async () => {
+  it('feature 78, hole 2.16 #23: asks to be taken off when the NIC is reset, and touches no VI of the next generation', async () => {
     const { host, backend } = await attach();
     const { vi } = await host.setUp();
     host.nic.reset();
@@ -252,13 +255,17 @@ describe('a guest that lies', () => {
     ['start', ControlMessage.start, nothing],
     ['quiesce', ControlMessage.quiesce, nothing],
   ];
-  it.each(early)('hole 2.16 #2: gets nothing for %s before its turn', async (_name, type, payload) => {
-    const { host, backend } = await attach();
-    const before = host.ledger();
-    expect((await host.guest.request(type, payload)).ok).toBe(false);
-    expect(host.ledger()).toEqual(before);
-    expect(backend.describe()).toMatchObject({ step: 'hello', peer: { mistakes: 1 } });
-  });
+  it.each(early)(
+    'hole 2.16 #2, feature 92: gets nothing for %s before its turn, and is detached',
+    async (_name, type, payload) => {
+      const { host, backend } = await attach();
+      const before = host.ledger();
+      expect((await host.guest.request(type, payload)).ok).toBe(false);
+      expect(host.ledger()).toEqual(before);
+      expect(backend.describe()).toMatchObject({ step: 'hello', peer: { mistakes: 1 } });
+      expect(host.failures).toEqual([expect.stringContaining('at step "hello"')]);
+    },
+  );
 
   it('gets one VI', async () => {
     const { host } = await attach();
@@ -273,7 +280,7 @@ describe('a guest that lies', () => {
     expect(host.receivers.size).toBe(1);
   });
 
-  it('of another version is told which there are', async () => {
+  it('feature 82: of another version is told which there are', async () => {
     const { host } = await attach();
     const hello = { oldest: 2, newest: 3, features: 1, bufferPages: 8 };
     const reply = await host.guest.request(ControlMessage.hello, encodeHello(hello));
@@ -299,7 +306,7 @@ describe('a guest that lies', () => {
     ['a capacity beyond its pages', encodeRings({ ...rings, eventCapacity: 4096 })],
     ['pages that it never granted', encodeRings({ ...rings, receiveRefs: Uint32Array.of(0xffff_ffff) })],
   ];
-  it.each(wrongRings)('hole 2.16 #3: is refused rings with %s', async (_what, payload) => {
+  it.each(wrongRings)('hole 2.16 #3, feature 84: is refused rings with %s', async (_what, payload) => {
     const { host } = await attach();
     await host.hello();
     for (const ref of [1, 2, 3]) host.grants.set(ref, 'write');
@@ -329,7 +336,7 @@ describe('a guest that lies', () => {
       (host) => encodeBuffers({ cookie: 0, writable: true, refs: host.grant(9) }),
     ],
   ];
-  it.each(wrongBuffers)('is refused buffers with %s, and those only', async (_what, payload) => {
+  it.each(wrongBuffers)('feature 85: is refused buffers with %s, and those only', async (_what, payload) => {
     const { host, backend } = await attach();
     await host.hello(8);
     await host.rings();
@@ -350,7 +357,7 @@ describe('a guest that lies', () => {
     expect((await host.buffers(8, true)).ok).toBe(true); // its receive buffers are counted apart
   });
 
-  it('cannot take away the filter of another', async () => {
+  it('feature 87: cannot take away the filter of another', async () => {
     const { host } = await attach();
     await host.setUp();
     const page = host.memory.allocate(5);
@@ -372,7 +379,7 @@ describe('a guest that lies', () => {
     expect(host.control.filters(other)).toHaveLength(1);
   });
 
-  it('is given up after so many mistakes, once', async () => {
+  it('feature 91, hole 2.16 #2: is given up after so many mistakes, once', async () => {
     const { host } = await attach();
     for (let i = 0; i < MAX_MISTAKES; i++) await host.guest.request(ControlMessage.rings, nothing);
     expect(host.failures).toEqual([]);

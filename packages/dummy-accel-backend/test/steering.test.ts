@@ -41,7 +41,7 @@ const changes = (host: FakeHost): { added: boolean; filter: number; localPort: n
   });
 
 describe('a flow seen on the slow path', () => {
-  it('gets a filter for its destination, and the guest is told behind a fence', async () => {
+  it('feature 52, feature 51: gets a filter for its destination, and the guest is told behind a fence', async () => {
     const { host, vi } = await started();
     host.calls.length = 0;
     let release: (fence: ReceiveFence) => void = () => undefined;
@@ -87,7 +87,7 @@ describe('a flow seen on the slow path', () => {
     expect(host.control.filters(vi)[0]!.spec).toMatchObject(expected);
   });
 
-  it('is one flow whatever its source, and has one filter', async () => {
+  it('feature 57: is one flow whatever its source, and has one filter', async () => {
     const { host, vi } = await started();
     host.arrive(frameOf({ version: 6 })); // leaves its long address in the parser
     for (let i = 0; i < 20; i++) host.arrive(frameOf({ sourcePort: 1000 + i, from: macOf(20 + i) }));
@@ -119,7 +119,7 @@ describe('a flow seen on the slow path', () => {
     expect(changes(host)).toEqual([]);
   });
 
-  it('stays slow when the NIC has the key already, and is not tried without end', async () => {
+  it('feature 58: stays slow when the NIC has the key already, and is not tried without end', async () => {
     const { host, vi } = await started();
     const pages = host.memory.allocate(4);
     const other = host.control.allocateVi({
@@ -181,7 +181,7 @@ describe('one change at a time', () => {
     expect(host.failures).toEqual([]);
   });
 
-  it('a guest that does not answer is told again, and does not stop its removal', async () => {
+  it('feature 86, hole 2.16 #6: a guest that does not answer is told again, and does not stop its removal', async () => {
     const { host, vi } = await started();
     host.arrive(announcement(macOf(0xb)));
     await host.settle();
@@ -238,7 +238,7 @@ describe('one change at a time', () => {
     expect(host.control.filters(vi)).toEqual([]);
   });
 
-  it('hole 2.16 #12: a hint takes the filter away, and the guest hears of it', async () => {
+  it('hole 2.16 #12, feature 59, feature 87: a hint takes the filter away, and the guest hears of it', async () => {
     const { host, vi } = await started();
     host.arrive(frameOf());
     await host.settle();
@@ -260,7 +260,7 @@ describe('the quota', () => {
     return made;
   }
 
-  it('hole 2.16 #14: is never exceeded, however many flows there are', async () => {
+  it('hole 2.16 #14, feature 55: is never exceeded, however many flows there are', async () => {
     const { host, vi } = await full(4);
     for (let port = 10; port < 500; port++) host.arrive(frameOf({ port }));
     await host.settle();
@@ -275,7 +275,7 @@ describe('the quota', () => {
     expect(host.control.filters(vi)).toEqual([]);
   });
 
-  it('the filter that was idle for longest gives way, to a flow that was seen twice', async () => {
+  it('feature 56: the filter that was idle for longest gives way, to a flow that was seen twice', async () => {
     const { host, vi } = await full();
     await host.advance(500);
     host.send(frameOf({ port: 1 })); // a fast frame
@@ -303,7 +303,7 @@ describe('the quota', () => {
     expect(ports(host.control.filters(vi))).toEqual([1, 2]);
   });
 
-  it('more busy flows than filters do not push each other out in turns', async () => {
+  it('feature 56: more busy flows than filters do not push each other out in turns', async () => {
     const { host, vi } = await full();
     for (let round = 0; round < 200; round++) {
       const fast = ports(host.control.filters(vi));
@@ -318,7 +318,7 @@ describe('the quota', () => {
     expect(changes(host).filter(({ added }) => !added)).toEqual([]);
   });
 
-  it('an idle filter goes after half a minute; one in use stays', async () => {
+  it('feature 56: an idle filter goes after half a minute; one in use stays', async () => {
     const { host, vi } = await full();
     for (let t = 0; t < 40; t++) {
       host.send(frameOf({ port: 1 }));
@@ -352,7 +352,7 @@ describe('addresses', () => {
   it.each([
     ['a gratuitous ARP', announcement(macOf(0x21))],
     ['any frame', frameOf({ from: macOf(0x21), to: macOf(0x22) })],
-  ])('that leave the host by %s are here now, and are told at once', async (_what, bytes) => {
+  ])('feature 118: that leave the host by %s are here now, and are told at once', async (_what, bytes) => {
     const { host } = await started();
     host.arrive(announcement(macOf(0x21)));
     host.leave(bytes);
@@ -375,7 +375,7 @@ describe('addresses', () => {
     expect(host.told(ControlMessage.localAddress)).toEqual([]);
   });
 
-  it('that come in a flood cost a bounded number of messages', async () => {
+  it('feature 119: that come in a flood cost a bounded number of messages', async () => {
     const { host } = await started();
     for (let i = 0; i < 10_000; i++) host.arrive(announcement([2, 9, 9, 9, i >>> 8, i & 255]));
     const jobs = (running!.backend.describe() as { messages: { waiting: number } }).messages.waiting;
@@ -385,7 +385,7 @@ describe('addresses', () => {
     expect(host.told(ControlMessage.remoteAddress).length).toBeLessThanOrEqual(64);
   });
 
-  it('that are here and could not be told make the guest forget all', async () => {
+  it('feature 86: that are here and could not be told make the guest forget all', async () => {
     const { host } = await started();
     for (let i = 0; i < 100; i++) host.arrive(announcement([2, 9, 9, 9, 0, i]));
     host.leave(announcement(macOf(0x21)));
@@ -402,7 +402,7 @@ describe('addresses', () => {
 });
 
 describe('the link', () => {
-  it('is told as it is, and when it changes', async () => {
+  it('feature 80: is told as it is, and when it changes', async () => {
     const { host } = await started();
     for (const tell of host.links) tell(false);
     await host.settle();

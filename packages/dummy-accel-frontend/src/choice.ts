@@ -13,6 +13,7 @@ import {
   EventFlag,
   FrameHeaders,
   MAX_FRAGMENTS,
+  MIN_SEGMENT_BYTES,
   MacTable,
   OwnAddresses,
   Protocol,
@@ -45,8 +46,6 @@ const REFRESH_MS = 1000;
 const HERE = 0;
 const ACROSS = 1;
 const GROUP_BIT = 1;
-/** Least payload bytes of a segment that the NIC cuts. */
-const MIN_SEGMENT_BYTES = 48;
 const PAGE_SHIFT = 12;
 
 /** Most descriptors that a frame takes: a piece for each fragment, and for each page that one goes on to. */

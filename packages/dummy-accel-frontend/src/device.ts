@@ -2,7 +2,8 @@
  * One device: the hooks that netfront calls, over a VI.
  *
  * Both ways nothing is copied: frames are sent from netfront's own memory, and delivered in the device's receive
- * buffers. What goes by the fast path is decided in choice.ts, what has to wait for the slow path in fences.ts.
+ * buffers. What goes by the fast path is decided in choice.ts; frames of a new filter
+ * wait for the slow path in the VI's fences.
  */
 import { PAGE_BYTES, Verdict, declined } from '@netaccel/core-hooks';
 import type {
@@ -15,6 +16,7 @@ import {
   Answers,
   ControlMessage,
   EventType,
+  FilterFences,
   FrameVi,
   NOT_REGISTERED,
   ReceiveMerger,
@@ -27,7 +29,6 @@ import {
 } from '@netaccel/nic-vi';
 import type { FrameViHandler } from '@netaccel/nic-vi';
 import { Choice, mostPieces } from './choice.js';
-import { Fences } from './fences.js';
 import { ask, setUp } from './setup.js';
 import type { Vi } from './setup.js';
 
@@ -47,7 +48,7 @@ const LEAST_IN_FLIGHT = 4;
 export class Device implements FrontendAccelerator, FrameViHandler {
   private readonly answers: Answers;
   private readonly choice: Choice;
-  private readonly fences: Fences;
+  private readonly fences: FilterFences;
   private readonly frames: FrameVi;
   private readonly merger: ReceiveMerger;
   /** Descriptors that a frame answered `busy` needs; 0 when none waits. */
@@ -97,7 +98,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
       deliver: (frame) => this.deliver(frame),
       flush: () => undefined,
     });
-    this.fences = new Fences(
+    this.fences = new FilterFences(
       handover.maxFilters,
       buffers.count,
       vi.eventCapacity,

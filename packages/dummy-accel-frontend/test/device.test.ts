@@ -54,7 +54,7 @@ describe('set-up', () => {
     expect(guest.ledger()).toEqual(empty);
   });
 
-  it('uses no more receive buffers than are granted, and no more than it wants', async () => {
+  it('feature 83: uses no more receive buffers than are granted, and no more than it wants', async () => {
     for (const [bufferPages, pages] of [
       [1, 1],
       [100_000, 384],
@@ -136,7 +136,7 @@ describe('set-up', () => {
     await guest.during(device.remove());
   });
 
-  it('says which versions there are when none fits', async () => {
+  it('feature 82: says which versions there are when none fits', async () => {
     const theirs = encodeHello({ oldest: 4, newest: 6, features: 0, bufferPages: 0 });
     const guest = new FakeGuest({ refuse: [hello], bytes: { [hello]: theirs } });
     await expect(plugin.newDevice(guest.services)).rejects.toThrow(/1 to 1 .*4 to 6/s);
@@ -200,7 +200,7 @@ describe('a backend half that lies', () => {
     await guest.during(device.remove());
   });
 
-  it('hole 2.16 #9: cannot fill the guest’s memory with addresses', async () => {
+  it('hole 2.16 #9, feature 119: cannot fill the guest’s memory with addresses', async () => {
     const guest = new FakeGuest();
     const device = await plugin.newDevice(guest.services);
     for (let i = 0; i < 2000; i++) await guest.tell(Uint8Array.of(2, 7, 7, 7, i >>> 8, i & 255));
@@ -261,7 +261,7 @@ describe('the end', () => {
     expect(guest.ledger()).toEqual(empty);
   });
 
-  it('quiesce has an end when the other half is gone', async () => {
+  it('hole 2.16 #6: quiesce has an end when the other half is gone', async () => {
     const guest = new FakeGuest();
     const device = await plugin.newDevice(guest.services);
     guest.backend.silent = true;
@@ -340,7 +340,7 @@ describe('the end', () => {
     await guest.during(device.remove());
   });
 
-  it('hole 2.16 #23: a NIC that was reset has the device taken off', async () => {
+  it('hole 2.16 #23, feature 78: a NIC that was reset has the device taken off', async () => {
     const guest = new FakeGuest();
     const device = await plugin.newDevice(guest.services);
     guest.nic.reset();
@@ -352,7 +352,7 @@ describe('the end', () => {
 });
 
 describe('interrupts', () => {
-  it('one event, one poll asked for; nothing is lost between the last poll and the arm', async () => {
+  it('feature 74: one event, one poll asked for; nothing is lost between the last poll and the arm', async () => {
     const guest = new FakeGuest();
     const device = await plugin.newDevice(guest.services);
     const far = new FarEnd(guest);
@@ -378,7 +378,7 @@ describe('interrupts', () => {
     await guest.during(device.remove());
   });
 
-  it('follow the link: the register is what counts', async () => {
+  it('feature 80: follow the link: the register is what counts', async () => {
     const guest = new FakeGuest();
     const device = await plugin.newDevice(guest.services);
     guest.wire.setLink(false);

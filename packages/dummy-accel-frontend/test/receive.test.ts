@@ -51,7 +51,7 @@ describe('a frame that arrives', () => {
     expect(it.guest.control.viStatistics(it.guest.vi)['rxNoDescriptor']).toBe(0);
   });
 
-  it('has its checksum vouched for only when the NIC verified it', async () => {
+  it('feature 64: has its checksum vouched for only when the NIC verified it', async () => {
     const it = await made();
     await open(it);
     it.far.send(frameOf()); // UDP without a checksum
@@ -71,7 +71,7 @@ describe('a frame that arrives', () => {
     expect(it.device.poll(5)).toBe(0);
   });
 
-  it('for somebody else is not delivered; the other half gets a hint, one at a time', async () => {
+  it('feature 59: for somebody else is not delivered; the other half gets a hint, one at a time', async () => {
     const it = await made();
     const filter = it.guest.control.addFilter(it.guest.vi, { kind: 'mac', mac: macOf(0x66) });
     for (let i = 0; i < 5; i++) it.far.send(frameOf({ to: macOf(0x66) }));
@@ -86,7 +86,7 @@ describe('a frame that arrives', () => {
 });
 
 describe('a new filter', () => {
-  it('brings nothing to the stack until the slow path has delivered what went before', async () => {
+  it('feature 51, hole 2.16 #24: brings nothing to the stack until the slow path has delivered what went before', async () => {
     const it = await made();
     const { guest, device, far } = it;
     guest.passed = () => false;

@@ -71,13 +71,13 @@ describe('a frame', () => {
     ['with an IPv4 length beyond its end', out().fill(0xff, 16, 17), 'malformed'],
     ['from somebody else', out({ from: macOf(0xc) }), 'spoofed'],
     ['of a byte too much', out({ payload: new Uint8Array(1473) }), 'too-long'],
-  ])('%s is declined', async (_what, bytes, reason) => {
+  ])('feature 30, feature 36: %s is declined', async (_what, bytes, reason) => {
     const it = await made();
     expect(offer(it, it.guest.frame(bytes))).toBe(reason);
     expect(it.far.look()).toEqual([]);
   });
 
-  it('at any length and of any bytes gets a verdict, and the queue never halts', async () => {
+  it('feature 29: at any length and of any bytes gets a verdict, and the queue never halts', async () => {
     const it = await made();
     let seed = 1;
     const random = (below: number): number => {
@@ -119,7 +119,7 @@ describe('a frame', () => {
     expect(offer(it, frame)).toBe('not-registered');
   });
 
-  it('is declined while there is no link', async () => {
+  it('feature 80: is declined while there is no link', async () => {
     const it = await made();
     it.guest.wire.setLink(false);
     it.device.poll(64);
@@ -129,7 +129,7 @@ describe('a frame', () => {
     expect(offer(it, it.guest.frame(out()))).toBe('sent');
   });
 
-  it('in many pieces is gathered; in too many it is declined, and an empty piece does no harm', async () => {
+  it('feature 42: in many pieces is gathered; in too many it is declined, and an empty piece does no harm', async () => {
     const it = await made();
     const bytes = out({ payload: Uint8Array.from({ length: 900 }, (_, i) => i) });
     const chain = (cuts: number[]): Frame => {
@@ -252,7 +252,7 @@ describe('room', () => {
     return it;
   }
 
-  it('is the last thing asked for: what would be declined is declined, also by a full ring', async () => {
+  it('feature 31: is the last thing asked for: what would be declined is declined, also by a full ring', async () => {
     const it = await full();
     const good = it.guest.frame(out());
     expect(offer(it, good)).toBe('busy');
@@ -271,7 +271,7 @@ describe('room', () => {
       expect(offer(it, it.guest.frame(out(spec)))).not.toBe('busy');
   });
 
-  it('is told of when there is some, and a frame that was busy goes then', async () => {
+  it('feature 34: is told of when there is some, and a frame that was busy goes then', async () => {
     const it = await full();
     const { guest, device } = it;
     const waiting = guest.frame(out({ port: 99 }));
@@ -293,7 +293,7 @@ describe('room', () => {
     expect(guest.wakes).toBe(1);
   });
 
-  it('completions cost budget, each once', async () => {
+  it('feature 73: completions cost budget, each once', async () => {
     const it = await full();
     it.device.flush!();
     Reflect.deleteProperty(it.guest.nic, 'registerWritten');
@@ -327,7 +327,7 @@ describe('the doorbell', () => {
 });
 
 describe('addresses', () => {
-  it('are learned from the other half, and from what arrives by the device', async () => {
+  it('feature 35, feature 117: are learned from the other half, and from what arrives by the device', async () => {
     const it = await made();
     const { guest, device, far } = it;
     const to = (n: number): string => offer(it, guest.frame(out({ to: macOf(n) })));
@@ -341,7 +341,7 @@ describe('addresses', () => {
     expect(to(0xc)).toBe('sent');
   });
 
-  it('that are on this host now are unlearned at once, whatever is still in the queue', async () => {
+  it('feature 118: that are on this host now are unlearned at once, whatever is still in the queue', async () => {
     const it = await made();
     const { guest, device, far } = it;
     const told = guest.tellFilter(guest.addFilter());
@@ -358,7 +358,7 @@ describe('addresses', () => {
     expect(offer(it, guest.frame(out()))).toBe('sent');
   });
 
-  it('are all unlearned when the other half lost count', async () => {
+  it('feature 86: are all unlearned when the other half lost count', async () => {
     const it = await made();
     await it.guest.tell(macOf(0xc));
     await it.guest.tell(broadcast, 'here');
@@ -366,7 +366,7 @@ describe('addresses', () => {
       expect(offer(it, it.guest.frame(out({ to: macOf(n) })))).toBe('unknown-destination');
   });
 
-  it('are forgotten when nothing was heard of them', async () => {
+  it('feature 119, hole 2.16 #9: are forgotten when nothing was heard of them', async () => {
     const it = await made();
     it.guest.clock.advance(299_000);
     it.device.poll(1);
@@ -378,7 +378,7 @@ describe('addresses', () => {
 });
 
 describe('a NIC that refuses a frame', () => {
-  it('gets going again, and every frame comes back once, within the budget', async () => {
+  it('feature 46: gets going again, and every frame comes back once, within the budget', async () => {
     const it = await made();
     const { guest, device } = it;
     Object.assign(guest.nic, { registerWritten: () => true });

@@ -782,7 +782,7 @@ describe('what the toolstack says of a vif while a plugin is on it', () => {
     await lab.end();
   });
 
-  test('feature 121, hole 25: a MAC that changes takes the plugin off, and brings it back with the new one', async () => {
+  test('feature 121, hole 2.16 #25: a MAC that changes takes the plugin off, and brings it back with the new one', async () => {
     const plugin = new FakePlugin();
     const lab = await attached(plugin);
     await write(lab, 'mac', '00:16:3e:00:00:99');

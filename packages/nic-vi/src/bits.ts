@@ -51,6 +51,7 @@ export enum Ev {
   overflow = 6,
   reset = 7,
   link = 8,
+  time = 9,
   typeMask = 0xf,
   start = 1 << 4,
   continues = 1 << 5,
@@ -87,6 +88,7 @@ export enum Limit {
   fragments = 64,
   transmitBatch = 64,
   transmitBytes = 0x1_0011,
+  leastSegment = 48,
 }
 
 /** Headers of a frame. Types are as they are read from `Memory.halves`. */

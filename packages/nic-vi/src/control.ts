@@ -45,6 +45,8 @@ export interface ViRequest {
   readonly vector: number;
   /** Checks on transmitted frames, and on what filters may lead to it: its own only. Left out, none. */
   readonly antiSpoof?: AntiSpoof;
+  /** Whether `time` events say when frames were received and sent; left out, no. */
+  readonly timestamps?: boolean;
   /** Filters at most; no limit when left out. */
   readonly filterQuota?: number;
   /** Buffer table entries (pages) at most; no limit when left out. */
@@ -100,7 +102,7 @@ export interface NicCapabilities {
   readonly multicastReplication: number;
   /** Delivers a frame to another VI of the same port: no, it goes out on the wire. */
   readonly loopback: number;
-  /** Timestamps: no. */
+  /** Tells when frames were received and sent, for VIs that ask for it. */
   readonly timestamps: number;
 }
 

@@ -13,11 +13,11 @@ export class EventBatch {
   readonly type: Uint8Array;
   /** The event's first word: test with `EventFlag`. */
   readonly flags: Int32Array;
-  /** Receive events: the caller's own id of the buffer. */
+  /** Receive events: the caller's own id of the buffer. Time: nanoseconds. */
   readonly id: Int32Array;
   /** Receive events: bytes in the buffer. */
   readonly bytes: Int32Array;
-  /** Receive: filter id. Transmit: the position to unbundle. Software: the value that was put. */
+  /** Receive: filter id. Transmit: the position to unbundle. Software: the value that was put. Time: seconds. */
   readonly detail: Int32Array;
 
   /** @param capacity events that one poll returns at most. */
@@ -29,7 +29,7 @@ export class EventBatch {
     this.detail = new Int32Array(capacity);
   }
 
-  /** The reason of a `receiveDiscard` or `transmitError` event, or 1 for a `link` event that says up. */
+  /** The reason of a `receiveDiscard` or `transmitError`; 1 for a `link` that is up; `ClockState` bits of a `time`. */
   reason(i: number): number {
     return (this.flags[i]! >>> REASON_BIT) & REASON_MASK;
   }

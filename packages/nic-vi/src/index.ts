@@ -21,3 +21,7 @@ export * from './mac-table.js';
 export * from './own-addresses.js';
 export * from './protocol.js';
 export * from './answer.js';
+export * from './filter-fences.js';
+export * from './flow-table.js';
+export * from './outbox.js';
+export * from './sightings.js';

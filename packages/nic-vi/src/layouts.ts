@@ -60,10 +60,22 @@ export const event = layout('event', 16, 'What the NIC tells the driver.', {
   fragment: [0, 13, 1, 'nic', 'receive: an IP fragment'],
   vlan: [0, 14, 1, 'nic', 'receive: has a VLAN tag'],
   multicast: [0, 15, 1, 'nic', 'receive: the destination is a group'],
-  reason: [0, 16, 8, 'nic', 'receiveDiscard: DiscardReason; transmitError: TransmitError; link: 1 is up'],
-  position: [4, 0, 32, 'nic', 'receive: index of the descriptor; transmit: index after the last one done'],
+  reason: [
+    0,
+    16,
+    8,
+    'nic',
+    'receiveDiscard: DiscardReason; transmitError: TransmitError; link: 1 is up; time: ClockState',
+  ],
+  position: [
+    4,
+    0,
+    32,
+    'nic',
+    'receive: index of the descriptor; transmit: index after the last one done; time: nanoseconds',
+  ],
   bytes: [8, 0, 20, 'nic', 'receive: bytes in this buffer'],
-  detail: [12, 0, 32, 'nic', 'receive: filter id, 0 for none; software: the value put'],
+  detail: [12, 0, 32, 'nic', 'receive: filter id, 0 for none; software: the value put; time: seconds'],
 });
 
 /** What an event is about. */
@@ -84,9 +96,19 @@ export const EventType = {
   reset: 7,
   /** The port's link changed. */
   link: 8,
+  /** When what the events after this one tell of happened, by the NIC's clock. Only if the VI asked for it. */
+  time: 9,
 } as const;
 /** One of {@link EventType}. */
 export type EventType = (typeof EventType)[keyof typeof EventType];
+
+/** What the NIC's clock is worth, as bits of a `time` event's reason (ef_vi's sync flags). */
+export const ClockState = {
+  /** It has been set. */
+  set: 1,
+  /** It follows its source. */
+  inSync: 2,
+} as const;
 
 /** Why a buffer was consumed without a frame. */
 export const DiscardReason = {
@@ -127,6 +149,8 @@ export const TRANSMIT_BATCH = 64;
 export const MAX_FRAGMENTS = 64;
 /** Bytes of one transmit, before cutting, at most: an IP packet's 65535 and Ethernet with a VLAN tag. */
 export const MAX_TRANSMIT_BYTES = 0xffff + 18;
+/** Least payload bytes of a segment that is cut or joined: what Linux takes for a sender's (`TCP_MIN_SND_MSS`). */
+export const MIN_SEGMENT_BYTES = 48;
 /** Least bytes of a receive buffer. */
 export const MIN_RECEIVE_BUFFER_BYTES = 64;
 /** How big one ring can be. */

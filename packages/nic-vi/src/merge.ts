@@ -17,7 +17,7 @@ import {
   type FrameSink,
   type Memory,
 } from '@netaccel/core-hooks';
-import { Ev, Net } from './bits.js';
+import { Ev, Limit, Net } from './bits.js';
 import { FrameHeaders, network16 } from './headers.js';
 
 /** Flows that are collected at a time, as in Linux. */
@@ -200,6 +200,7 @@ export class ReceiveMerger {
     if (
       this.word(b + h.l4 + 4) !== flow.sequence ||
       length > flow.segmentBytes ||
+      flow.segmentBytes < Limit.leastSegment ||
       flow.count === MERGE_MAX_FRAGMENTS ||
       flow.payload - flow.l3 + flow.bytes + length > MAX_IP_BYTES ||
       h.payload !== flow.payload ||

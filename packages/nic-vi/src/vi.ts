@@ -298,7 +298,10 @@ export class VirtualInterface {
         this.rxRemoved = (position + 1) | 0;
       } else if (kind === Ev.transmit) detail[n] = words[slot + Ev.positionWord]!;
       else if (!this.notice(kind)) continue;
-      else detail[n] = words[slot + (kind === Ev.transmitError ? Ev.positionWord : Ev.detailWord)]!;
+      else {
+        detail[n] = words[slot + (kind === Ev.transmitError ? Ev.positionWord : Ev.detailWord)]!;
+        id[n] = words[slot + Ev.positionWord]!;
+      }
       type[n] = kind;
       flags[n] = word;
       n++;
@@ -383,6 +386,7 @@ export class VirtualInterface {
         return true;
       case Ev.software:
       case Ev.link:
+      case Ev.time:
         return true;
       default:
         this.bad++;

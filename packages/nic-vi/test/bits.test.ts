@@ -9,6 +9,7 @@ import {
   HEADER_ROOM,
   MAX_FRAGMENTS,
   MAX_TRANSMIT_BYTES,
+  MIN_SEGMENT_BYTES,
   MIN_RECEIVE_BUFFER_BYTES,
   Protocol,
   Register,
@@ -81,10 +82,11 @@ describe('numbers in the code', () => {
   });
 
   it('of limits, pages and protocols', () => {
-    expect([Limit.fragments, Limit.transmitBatch, Limit.transmitBytes]).toEqual([
+    expect([Limit.fragments, Limit.transmitBatch, Limit.transmitBytes, Limit.leastSegment]).toEqual([
       MAX_FRAGMENTS,
       TRANSMIT_BATCH,
       MAX_TRANSMIT_BYTES,
+      MIN_SEGMENT_BYTES,
     ]);
     expect([1 << Page.shift, Page.offsetMask + 1, -Page.addressMask]).toEqual([
       Page.bytes,

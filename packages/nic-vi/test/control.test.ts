@@ -79,7 +79,7 @@ describe('buffers', () => {
     expect(code(() => control.unregisterBuffers(b.id, bus, 1))).toBe('NO_SUCH_BUFFER');
   });
 
-  it('cannot be ended by another VI, and no DMA reaches them afterwards', () => {
+  it('feature 95: cannot be ended by another VI, and no DMA reaches them afterwards', () => {
     const { lab, a, b } = pair();
     const other = lab.vi(0);
     expect(code(() => other.control.unregisterBuffers(other.id, a.transmitBus, 1))).toBe('NO_SUCH_BUFFER');
@@ -142,7 +142,7 @@ describe('a marker', () => {
   });
 });
 
-describe('the end of a VI', () => {
+describe('feature 97: the end of a VI', () => {
   it('takes its filters and buffers; doorbells after it are counted and ignored', () => {
     const { lab, a, b } = pair();
     b.control.freeVi(b.id);
@@ -177,7 +177,7 @@ describe('the end of a VI', () => {
 });
 
 describe('reset', () => {
-  it('takes everything, tells each VI last, and begins a new generation', () => {
+  it('feature 78: takes everything, tells each VI last, and begins a new generation', () => {
     const { lab, a, b } = pair();
     const nic = lab.nics[1];
     a.send(makeFrame());
@@ -247,7 +247,7 @@ describe('the control interface', () => {
       expect(isNicControl(other)).toBe(false);
   });
 
-  it('tells what the port can do, as numbers', () => {
+  it('feature 127: tells what the port can do, as numbers', () => {
     const { b } = pair();
     for (const value of Object.values(b.control.capabilities)) expect(typeof value).toBe('number');
     expect(b.control.capabilities).toMatchObject({ vis: 8, filters: 64, maxFrameBytes: 1518, loopback: 0 });

@@ -16,7 +16,7 @@ const local: FilterSpec = { kind: 'local', ...flow };
 const full: FilterSpec = { kind: 'full', ...flow, remoteAddress: ipOf(1), remotePort: 1000 };
 
 describe('filters', () => {
-  it('lead a frame where the most specific one says', () => {
+  it('feature 61: lead a frame where the most specific one says', () => {
     const lab = new Lab();
     const a = lab.vi(0);
     const specs: FilterSpec[] = [
@@ -53,7 +53,7 @@ describe('filters', () => {
     ['source port', { sourcePort: 1001 }],
     ['source address', { source: ipOf(9) }],
   ];
-  it.each(others)('hole 2.16 #10: do not match a frame with another %s', (_what, change) => {
+  it.each(others)('hole 2.16 #10, feature 53: do not match a frame with another %s', (_what, change) => {
     const lab = new Lab();
     const a = lab.vi(0);
     const b = lab.vi(1);
@@ -65,7 +65,7 @@ describe('filters', () => {
     expect(b.poll().length).toBe(1);
   });
 
-  it('match IPv6 with all of its addresses', () => {
+  it('feature 61: match IPv6 with all of its addresses', () => {
     const lab = new Lab();
     const a = lab.vi(0);
     const b = lab.vi(1);
@@ -81,7 +81,7 @@ describe('filters', () => {
     expect(b.poll().map(({ filter }) => filter)).toEqual([f, l, l]);
   });
 
-  it('take no port of a fragment', () => {
+  it('feature 38, hole 2.16 #11: take no port of a fragment', () => {
     const lab = new Lab();
     const a = lab.vi(0);
     const [b, fallback] = [lab.vi(1), lab.vi(1)];
@@ -94,7 +94,7 @@ describe('filters', () => {
     expect([b.poll().length, fallback.poll().length]).toEqual([0, 1]);
   });
 
-  it('lead groups and broadcast to their own default, or to a filter of the group', () => {
+  it('feature 61, feature 63: lead groups and broadcast to their own default, or to a filter of the group', () => {
     const lab = new Lab();
     const a = lab.vi(0);
     const [host, unicast, member] = [lab.vi(1), lab.vi(1), lab.vi(1)];
@@ -112,7 +112,7 @@ describe('filters', () => {
     expect(counts()).toEqual([0, 0, 1]);
   });
 
-  it('are refused twice, beyond the quota, and without a sound specification; nothing changes', () => {
+  it('feature 57: are refused twice, beyond the quota, and without a sound specification; nothing changes', () => {
     const lab = new Lab();
     const b = lab.vi(1, { request: { filterQuota: 2 } });
     const { control } = b;
@@ -155,7 +155,7 @@ describe('filters', () => {
     }
   });
 
-  it('fill the table and leave it as they found it, again and again', () => {
+  it('feature 58: fill the table and leave it as they found it, again and again', () => {
     const lab = new Lab({ nic: { filters: 64 } });
     const a = lab.vi(0);
     const b = lab.vi(1);
@@ -185,7 +185,7 @@ describe('filters', () => {
     }
   });
 
-  it('move to another VI at once, and remember when they were hit', () => {
+  it('feature 62: move to another VI at once, and remember when they were hit', () => {
     const lab = new Lab();
     const a = lab.vi(0);
     const [b, c]: [TestVi, TestVi] = [lab.vi(1), lab.vi(1, { request: { filterQuota: 1 } })];

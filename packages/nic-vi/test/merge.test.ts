@@ -64,7 +64,7 @@ describe.each([
 ])('merging %s', (_name, version, headroom) => {
   const spec = { ...base, version };
 
-  it('joins segments in sequence into what they were cut from', () => {
+  it('feature 67: joins segments in sequence into what they were cut from', () => {
     const { push, flush, flushes } = bench(headroom);
     const large = { ...spec, flags: 0x18 };
     for (const segment of cutNaively(large, 1000)) push(segment);
@@ -78,6 +78,18 @@ describe.each([
       segmentBytes: 1000,
     });
     expect(flushes()).toBe(1);
+  });
+
+  it('feature 67: does not join segments that are too short for a card to cut them again', () => {
+    for (const [length, merged] of [
+      [47, 3],
+      [48, 1],
+    ] as const) {
+      const { push, flush } = bench(headroom);
+      const whole = { ...spec, flags: 0x10, payload: pattern(3 * length) };
+      for (const segment of cutNaively(whole, length)) push(segment);
+      expect(flush()).toHaveLength(merged);
+    }
   });
 
   it('leaves a single segment as it is', () => {
@@ -95,7 +107,7 @@ describe.each([
     ]);
   });
 
-  it('ends a large frame at PSH, at FIN and at a short segment, at once', () => {
+  it('feature 67: ends a large frame at PSH, at FIN and at a short segment, at once', () => {
     for (const flags of [0x18, 0x11]) {
       const { push, out, flush } = bench(headroom);
       const segments = cutNaively({ ...spec, flags }, 1000);
@@ -128,7 +140,7 @@ describe.each([
     ['a longer segment', { payload: pattern(1001) }],
     ['another source MAC', { from: macOf(9) }],
   ];
-  it.each(breaks)('does not join over %s, and keeps order', (_what, change) => {
+  it.each(breaks)('feature 67: does not join over %s, and keeps order', (_what, change) => {
     const { push, flush } = bench(headroom);
     const first = makeFrame({ ...spec, payload: pattern(1000) });
     const second = makeFrame({
@@ -215,11 +227,12 @@ describe('frames that are not TCP', () => {
 
   it('Ethernet padding is not payload', () => {
     const { push, flush } = bench();
-    const spec = { payload: pattern(2), flags: 0x10 };
+    const spec = { payload: pattern(50), flags: 0x10 };
     push(Uint8Array.from([...makeFrame(spec), 9, 9, 9, 9]));
-    push(Uint8Array.from([...makeFrame({ ...spec, sequence: 3, identification: 2 }), 9, 9, 9, 9]));
+    const last = { ...spec, payload: pattern(2), sequence: 51, identification: 2 };
+    push(Uint8Array.from([...makeFrame(last), 9, 9, 9, 9]));
     const [merged] = flush();
-    expect(merged!.bytes.subarray(54)).toEqual(Uint8Array.from([...pattern(2), ...pattern(2)]));
+    expect(merged!.bytes.subarray(54)).toEqual(Uint8Array.from([...pattern(50), ...pattern(2)]));
   });
 });
 

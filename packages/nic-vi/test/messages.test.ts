@@ -139,7 +139,7 @@ describe('messages', () => {
     ],
     ['a fence beyond the array', () => decodeFilter(encodeFilter(filter).fill(15, 3, 4))],
   ];
-  it.each(wrong)('are refused with %s', (_what, act) => {
+  it.each(wrong)('feature 84, hole 2.16 #3: are refused with %s', (_what, act) => {
     expect(act).toThrow(MessageError);
   });
 

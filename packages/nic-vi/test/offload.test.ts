@@ -18,7 +18,7 @@ const verdict = (flags: number) => ({
   blank: (flags & EventFlag.checksumBlank) !== 0,
 });
 
-describe('transmit checksum', () => {
+describe('feature 39: transmit checksum', () => {
   const shapes: [string, FrameSpec][] = [
     ['TCP', { payload: pattern(31) }],
     ['UDP', { payload: pattern(32), protocol: 'udp' }],
@@ -95,7 +95,7 @@ describe('transmit checksum', () => {
   });
 });
 
-describe('receive checksum', () => {
+describe('feature 64: receive checksum', () => {
   it.each([
     [{}, 'good'],
     [{ checksum: 'wrong' }, 'bad'],
@@ -121,7 +121,7 @@ describe('receive checksum', () => {
   });
 });
 
-describe('segmentation', () => {
+describe('feature 40, feature 41: segmentation', () => {
   it.each([4, 6] as const)(
     'of IPv%d is what an independent cutter makes, over scattered pages',
     (version) => {

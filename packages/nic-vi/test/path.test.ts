@@ -12,7 +12,7 @@ function pair(options = {}, viA = {}, viB = {}) {
 }
 
 describe('the transparent path', () => {
-  it('carries a frame from one VI to the other, byte for byte, and completes it', () => {
+  it('feature 44: carries a frame from one VI to the other, byte for byte, and completes it', () => {
     const { a, b, filter } = pair();
     const frame = makeFrame({ payload: pattern(100) });
     const id = a.send(frame);
@@ -47,7 +47,7 @@ describe('the transparent path', () => {
     expect(a.vi.badEvents + b.vi.badEvents).toBe(0);
   });
 
-  it('sends a chain of fragments as one frame, whatever their lengths and alignment', () => {
+  it('feature 42, feature 43: sends a chain of fragments as one frame, whatever their lengths and alignment', () => {
     const { a, b } = pair();
     const frame = makeFrame({ payload: pattern(999) });
     const cuts = [0, 3, 14, 15, 41, 500, 1001, frame.length];
@@ -76,7 +76,7 @@ describe('the transparent path', () => {
     expect(b.poll()).toEqual([]);
   });
 
-  it('spreads a long frame over several buffers with start and continues', () => {
+  it('feature 66: spreads a long frame over several buffers with start and continues', () => {
     const { a, b } = pair({ nic: { mtu: 9000 }, wire: { mtu: 9000 } });
     const frame = makeFrame({ payload: pattern(8900) });
     a.vi.transmitvInit([a.place(frame, 0)], [frame.length], 1, 1);
@@ -98,7 +98,7 @@ describe('the transparent path', () => {
 });
 
 describe('want of room', () => {
-  it('drops and counts when there are no receive buffers, and goes on when there are', () => {
+  it('feature 71: drops and counts when there are no receive buffers, and goes on when there are', () => {
     const { a, b } = pair({}, {}, { buffers: 2 });
     for (let i = 0; i < 5; i++) a.send(makeFrame({ sequence: i }));
     expect(b.poll().length).toBe(2);
@@ -116,7 +116,7 @@ describe('want of room', () => {
     expect(b.counters()).toMatchObject({ rxNoDescriptor: 1 });
   });
 
-  it('says when the event queue overflowed, drops and counts, and recovers', () => {
+  it('feature 77: says when the event queue overflowed, drops and counts, and recovers', () => {
     const { a, b } = pair({}, {}, { eventCapacity: 8 });
     for (let i = 0; i < 20; i++) a.send(makeFrame({ sequence: i }));
     const got = b.poll();
@@ -142,7 +142,7 @@ describe('want of room', () => {
 });
 
 describe('interrupts', () => {
-  it('raises one after it was armed, and none before', () => {
+  it('feature 75: raises one after it was armed, and none before', () => {
     const { lab, a, b } = pair();
     a.send(makeFrame());
     expect(lab.interrupts).toEqual([]);
@@ -154,7 +154,7 @@ describe('interrupts', () => {
     expect(b.counters()['interrupts']).toBe(1);
   });
 
-  it('does not lose an event that came before arming', () => {
+  it('feature 74: does not lose an event that came before arming', () => {
     const { lab, a, b } = pair();
     a.send(makeFrame());
     expect(b.vi.prime()).toBe(true);
@@ -171,7 +171,7 @@ describe('interrupts', () => {
     expect(lab.interrupts).toEqual([]);
   });
 
-  it('delays them when asked to, and says when it wants to be called', () => {
+  it('feature 79: delays them when asked to, and says when it wants to be called', () => {
     const { lab, a, b } = pair();
     b.vi.moderate(50);
     b.vi.prime();
@@ -188,7 +188,7 @@ describe('interrupts', () => {
 
 describe('a hostile VI', () => {
   const evil = [0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 12345];
-  it('rings absurd doorbells: nothing is sent, each is counted', () => {
+  it('hole 2.16 #1: rings absurd doorbells: nothing is sent, each is counted', () => {
     const { lab, a, b } = pair({ startIndex: 0 });
     a.place(makeFrame());
     let bad = 0;
@@ -218,7 +218,7 @@ describe('a hostile VI', () => {
     expect(a.completed.length).toBe(370);
   });
 
-  it('does a ring of work at most for one doorbell, on garbage descriptors', () => {
+  it('hole 2.16 #4: does a ring of work at most for one doorbell, on garbage descriptors', () => {
     const { lab, a, b } = pair({ startIndex: 0 });
     const words = lab.memory.words;
     let seed = 12345;
@@ -240,7 +240,7 @@ describe('a hostile VI', () => {
     expect(b.vi.badEvents).toBe(0);
   });
 
-  it('names memory that it does not own: an error event, the queue stops, nothing is read', () => {
+  it('feature 46, feature 95: names memory that it does not own: an error event, the queue stops, nothing is read', () => {
     const { lab, a, b } = pair();
     const other = lab.vi(0);
     const stolen = other.place(makeFrame({ payload: pattern(20) }));
@@ -262,7 +262,7 @@ describe('a hostile VI', () => {
     expect(a.counters()).toMatchObject({ txErrors: 1, txFrames: 2 });
   });
 
-  it('posts receive buffers that it does not own: a discard event, nothing is written', () => {
+  it('feature 65, feature 95: posts receive buffers that it does not own: a discard event, nothing is written', () => {
     const { lab, a, b } = pair({}, {}, { buffers: 0 });
     const other = lab.vi(1);
     const before = lab.memory.bytes.slice(other.receiveAddress, other.receiveAddress + 2048);

@@ -124,7 +124,7 @@ describe('answers', () => {
     expect([answers.mistakes, answers.lastMistake]).toEqual([2, 'message 5: what a machine says']);
   });
 
-  it('count what cannot be, and give a peer up once', async () => {
+  it('feature 91, hole 2.16 #2: count what cannot be, and give a peer up once', async () => {
     const [peer, own] = mailboxPair();
     const told: string[] = [];
     const answers = new Answers(own, (reason) => told.push(reason));

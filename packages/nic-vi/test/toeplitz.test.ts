@@ -39,7 +39,7 @@ const vectors = [
   },
 ];
 
-describe('Toeplitz', () => {
+describe('feature 68: Toeplitz', () => {
   const hash = new Toeplitz();
   it.each(vectors)(
     'hashes the published vector of port $port',
@@ -57,7 +57,7 @@ describe('Toeplitz', () => {
   });
 });
 
-describe('a set of VIs', () => {
+describe('feature 68: a set of VIs', () => {
   it('receives each flow of a MAC on the VI that the hash says, and only there', () => {
     const lab = new Lab();
     const a = lab.vi(0);

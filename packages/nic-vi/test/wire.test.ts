@@ -178,7 +178,7 @@ describe('capture', () => {
 });
 
 describe('link', () => {
-  it('tells every VI when it changes; frames sent without it are counted and completed', () => {
+  it('feature 80: tells every VI when it changes; frames sent without it are counted and completed', () => {
     const { lab, a, b } = pair();
     expect(a.vi.linkUp).toBe(true);
     b.vi.prime();

@@ -69,6 +69,16 @@ export class EventWriter {
     return ((this.limit - this.produced) | 0) > count || this.look(count);
   }
 
+  /** Says what time it is, if the guest does not know yet and there is room for an event behind it. */
+  stamp(nowUs: number, clockState: number): void {
+    const told = (this.vi + ViWord.toldTime) >>> 1;
+    if (this.doubles[told] === nowUs || !this.hasRoom(2)) return;
+    this.doubles[told] = nowUs;
+    const seconds = Math.floor(nowUs / 1e6);
+    const nanoseconds = Math.floor((nowUs - seconds * 1e6) * 1000);
+    this.write(Ev.time | (clockState << Ev.reasonShift), nanoseconds, 0, seconds | 0);
+  }
+
   /** Writes one event; {@link hasRoom} was asked. */
   write(first: number, position: number, bytes: number, detail: number): void {
     const { words, produced } = this;

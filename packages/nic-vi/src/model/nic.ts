@@ -5,6 +5,7 @@
 import type { Address, Memory } from '@netaccel/core-hooks';
 import { Ev, Page, RegisterWord } from '../bits.js';
 import type { Counters, NicControl, ViId } from '../control.js';
+import { ClockState } from '../layouts.js';
 import { NicCore, type NicOptions } from './core.js';
 import { raise } from './event-writer.js';
 import { attachNicState, initialiseNicState, type NicConfig, type NicPlan } from './plan.js';
@@ -159,6 +160,12 @@ export class Nic {
     }
     receiver.leave();
     core.settle();
+  }
+
+  /** Says what the NIC's clock is worth: bits of `ClockState`, 0 until then. A driver domain that disciplines it does. */
+  setClockState(state: number): void {
+    const core = this.#core;
+    core.device.words[core.plan.base + NicWord.clockState] = state & (ClockState.set | ClockState.inSync);
   }
 
   /** Filters of a port, those of its driver domain included. */

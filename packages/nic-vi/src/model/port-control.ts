@@ -80,7 +80,7 @@ export class PortControl implements NicControl {
       interruptModeration: this.nic.timers ? 1 : 0,
       multicastReplication: 0,
       loopback: 0,
-      timestamps: 0,
+      timestamps: 1,
     };
   }
 
@@ -105,6 +105,7 @@ export class PortControl implements NicControl {
         this.quietly(vi, () => {
           writeVi(nic.memory, vi, this.port, request, this.linkUp, nic.generation);
           this.doubles[(vi + ViWord.txCredit) >>> 1] = Infinity;
+          this.doubles[(vi + ViWord.toldTime) >>> 1] = -1;
         });
         return id;
       }

@@ -72,6 +72,7 @@ export class Receiver {
   private now = 0;
   private runs = 0;
   private readonly told: number;
+  private readonly clockState: number;
   // The last filter, and the flow that it was found for: frames of one flow come in bursts.
   private filter = 0;
   private filterId = 0;
@@ -91,6 +92,7 @@ export class Receiver {
     this.words = words;
     this.doubles = doubles;
     this.told = (plan.base + NicWord.now) >>> 1;
+    this.clockState = plan.base + NicWord.clockState;
     this.port = plan.portBase + port * PortWord.size;
     this.viBase = plan.viBase;
     this.table = plan.bufferBase;
@@ -313,6 +315,8 @@ export class Receiver {
     this.consumed = words[vi + ViWord.rxConsumed]!;
     this.limit = words[vi + ViWord.rxLimit]!;
     this.events.open(vi);
+    // A run is what comes at one time.
+    if (words[vi + ViWord.timestamps] !== 0) this.events.stamp(this.parts.clock(), words[this.clockState]!);
   }
 
   private endRun(): void {

@@ -13,9 +13,6 @@ import { complement, fold, pseudoSum } from './checksum.js';
 import { Transit, TransitChecksum } from './transit.js';
 import type { WireEnd } from './wire-end.js';
 
-/** Least payload bytes of a segment: what Linux takes for a sender's (`TCP_MIN_SND_MSS`). */
-export const MIN_SEGMENT_BYTES = 48;
-
 const LAST_ONLY = TcpFlag.fin | TcpFlag.psh;
 
 /** Cuts frames of one transmit side. */
@@ -66,7 +63,7 @@ export class Segmenter {
     const room = frame.total < Net.headerRoom ? frame.total : Net.headerRoom;
     frame.read(scratch, 0, room);
     frame.parsed = h.parse(scratch, room, frame.total);
-    if ((h.flags & Ev.tcp) === 0 || mss < MIN_SEGMENT_BYTES || h.payload + mss > maxFrameBytes) return false;
+    if ((h.flags & Ev.tcp) === 0 || mss < Limit.leastSegment || h.payload + mss > maxFrameBytes) return false;
     // The copied headers are a piece of their own in each segment.
     if (frame.count === Limit.fragments) return false;
     this.scratch = scratch;

@@ -17,6 +17,8 @@ export enum NicWord {
   maxFrameBytes = 7,
   generation = 8,
   bufferHint = 9,
+  /** `ClockState` bits. */
+  clockState = 10,
   controlLock = 16,
   /** Double: microseconds. */
   now = 32,
@@ -94,6 +96,9 @@ export enum ViWord {
   eventLimit = 39,
   /** Double: when the delayed interrupt is due, or 0. */
   interruptDue = 36,
+  /** 1 when the guest is told of time; and, a double, the time that it was told last. */
+  timestamps = 40,
+  toldTime = 42,
   transmitPages = 64,
   receivePages = 72,
   eventPages = 80,

@@ -53,6 +53,7 @@ export function writeVi(
   words[vi + ViWord.filterQuota] = request.filterQuota ?? NO_LIMIT;
   words[vi + ViWord.bufferQuota] = request.bufferQuota ?? NO_LIMIT;
   words[vi + ViWord.startIndex] = start;
+  words[vi + ViWord.timestamps] = request.timestamps === true ? 1 : 0;
   words.set(rings[0], vi + ViWord.transmitPages);
   words.set(rings[1], vi + ViWord.receivePages);
   words.set(rings[2], vi + ViWord.eventPages);

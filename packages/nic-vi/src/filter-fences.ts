@@ -24,7 +24,7 @@ interface Change {
 }
 
 /** The filters of one device. */
-export class Fences {
+export class FilterFences {
   /** Frames that wait. */
   held = 0;
   /** Numbers of open filters; 0 is a free place. */

@@ -4,8 +4,8 @@
  * Looked up for each of the vif's frames that arrives there, so it is typed arrays of a fixed size. A flow whose
  * places are all taken by flows with filters is not accelerated; one that was only seen gives way.
  */
-import { Protocol, UNTAGGED, network16, unpair } from '@netaccel/nic-vi';
-import type { FlowSpec, FrameHeaders } from '@netaccel/nic-vi';
+import type { FlowSpec } from './filter.js';
+import { Protocol, UNTAGGED, network16, unpair, type FrameHeaders } from './headers.js';
 
 const SLOTS = 256;
 const PROBES = 4;

@@ -6,7 +6,8 @@
  * one that changed sides at once, and of all again from time to time, so that what was lost mends itself.
  */
 import type { BackendServices, Frame } from '@netaccel/core-hooks';
-import { ControlMessage, MacTable, encodeAddress, macHigh, macLow } from '@netaccel/nic-vi';
+import { MacTable, macHigh, macLow } from './mac-table.js';
+import { ControlMessage, encodeAddress } from './protocol.js';
 import type { Outbox } from './outbox.js';
 
 /** Addresses remembered, and for how long one is not told of again. */
