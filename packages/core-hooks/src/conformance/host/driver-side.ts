@@ -3,7 +3,7 @@
  * vif's back half is handed. Frames from the wire that nobody claimed come here, are shown to who looks, and wait
  * in the slow path until the guest takes them.
  */
-import type { BackendServices, NicPortHold, VifLimits } from '../../backend.js';
+import type { BackendServices, CreditHandler, NicPortHold, VifLimits } from '../../backend.js';
 import { Frame } from '../../frame.js';
 import type { VifIdentity } from '../../frontend.js';
 import { PAGE_BYTES } from '../../memory.js';
@@ -82,6 +82,27 @@ export interface BackParts extends ServiceParts {
   entered(): number;
 }
 
+/** How often credit comes, and how much is saved up: half of what netback's own shaping lets through at once. */
+const CREDIT_MS = 10;
+const MOST_CREDIT = 65_536;
+
+/** Gives a back half the vif's credit; answers what ends it. The slow path of this host sends nothing of the guest's. */
+function dealCredit({ clock, guard, rate }: BackParts, handler: CreditHandler): () => void {
+  const deal = guard('the onCredit handler', (bytes: number, most: number) => void handler(bytes, most));
+  if (rate === 0) {
+    deal(Infinity, Infinity);
+    return () => undefined;
+  }
+  deal(0, MOST_CREDIT);
+  const next = (): (() => void) =>
+    clock.after(CREDIT_MS, () => {
+      cancel = next();
+      deal((rate * CREDIT_MS) / 1000, MOST_CREDIT);
+    });
+  let cancel = next();
+  return () => cancel();
+}
+
 /** Makes what the back half is handed. */
 export function backServices(parts: BackParts): BackendServices {
   const { top, half, port, guard } = parts;
@@ -90,6 +111,10 @@ export function backServices(parts: BackParts): BackendServices {
     vif: parts.vif,
     limits: parts.limits,
     rateBytesPerSecond: parts.rate,
+    onCredit: (handler) => {
+      half.enter('onCredit');
+      return half.hold('subscriptions', 'an onCredit handler', dealCredit(parts, handler));
+    },
     port: portHold(parts),
     map: (refs, access): MappedPages => {
       half.enter('map');

@@ -8,7 +8,7 @@ import type { Rule } from '../rule.js';
 
 const FLOW = 0xe1;
 const flow = { flow: FLOW, targetPort: 8700 };
-const RATE = 10_000;
+const RATE = 1_000_000;
 /** What netback's own shaping lets through at once. */
 const BURST = 131_072;
 
@@ -94,7 +94,7 @@ export const deviceRules: readonly Rule[] = [
       lab.expect(bytes <= most, () => ({
         expected: `of a vif limited to ${RATE} bytes per second no more than ${Math.round(most)} bytes leave`,
         seen: `${bytes} bytes left`,
-        todo: 'count credit and decline for `rate`; or reject in probe() when rateBytesPerSecond is not 0',
+        todo: 'spend only what onCredit gives, and decline for `rate` or wait; or reject in probe() when rateBytesPerSecond is not 0',
       }));
     },
   },
