@@ -256,7 +256,7 @@ describe('a guest that lies', () => {
     ['quiesce', ControlMessage.quiesce, nothing],
   ];
   it.each(early)(
-    'hole 2.16 #2, feature 92: gets nothing for %s before its turn, and is detached',
+    'feature 92, hole 2.16 #2: gets nothing for %s before its turn, and is detached',
     async (_name, type, payload) => {
       const { host, backend } = await attach();
       const before = host.ledger();
@@ -306,7 +306,7 @@ describe('a guest that lies', () => {
     ['a capacity beyond its pages', encodeRings({ ...rings, eventCapacity: 4096 })],
     ['pages that it never granted', encodeRings({ ...rings, receiveRefs: Uint32Array.of(0xffff_ffff) })],
   ];
-  it.each(wrongRings)('hole 2.16 #3, feature 84: is refused rings with %s', async (_what, payload) => {
+  it.each(wrongRings)('feature 84, hole 2.16 #3: is refused rings with %s', async (_what, payload) => {
     const { host } = await attach();
     await host.hello();
     for (const ref of [1, 2, 3]) host.grants.set(ref, 'write');

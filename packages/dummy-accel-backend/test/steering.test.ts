@@ -238,7 +238,7 @@ describe('one change at a time', () => {
     expect(host.control.filters(vi)).toEqual([]);
   });
 
-  it('hole 2.16 #12, feature 59, feature 87: a hint takes the filter away, and the guest hears of it', async () => {
+  it('feature 59, feature 87, hole 2.16 #12: a hint takes the filter away, and the guest hears of it', async () => {
     const { host, vi } = await started();
     host.arrive(frameOf());
     await host.settle();
@@ -260,7 +260,7 @@ describe('the quota', () => {
     return made;
   }
 
-  it('hole 2.16 #14, feature 55: is never exceeded, however many flows there are', async () => {
+  it('feature 55, hole 2.16 #14: is never exceeded, however many flows there are', async () => {
     const { host, vi } = await full(4);
     for (let port = 10; port < 500; port++) host.arrive(frameOf({ port }));
     await host.settle();

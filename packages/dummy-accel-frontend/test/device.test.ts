@@ -200,7 +200,7 @@ describe('a backend half that lies', () => {
     await guest.during(device.remove());
   });
 
-  it('hole 2.16 #9, feature 119: cannot fill the guest’s memory with addresses', async () => {
+  it('feature 119, hole 2.16 #9: cannot fill the guest’s memory with addresses', async () => {
     const guest = new FakeGuest();
     const device = await plugin.newDevice(guest.services);
     for (let i = 0; i < 2000; i++) await guest.tell(Uint8Array.of(2, 7, 7, 7, i >>> 8, i & 255));
@@ -340,7 +340,7 @@ describe('the end', () => {
     await guest.during(device.remove());
   });
 
-  it('hole 2.16 #23, feature 78: a NIC that was reset has the device taken off', async () => {
+  it('feature 78, hole 2.16 #23: a NIC that was reset has the device taken off', async () => {
     const guest = new FakeGuest();
     const device = await plugin.newDevice(guest.services);
     guest.nic.reset();

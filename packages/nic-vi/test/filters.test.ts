@@ -53,7 +53,7 @@ describe('filters', () => {
     ['source port', { sourcePort: 1001 }],
     ['source address', { source: ipOf(9) }],
   ];
-  it.each(others)('hole 2.16 #10, feature 53: do not match a frame with another %s', (_what, change) => {
+  it.each(others)('feature 53, hole 2.16 #10: do not match a frame with another %s', (_what, change) => {
     const lab = new Lab();
     const a = lab.vi(0);
     const b = lab.vi(1);
