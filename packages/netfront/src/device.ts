@@ -7,7 +7,7 @@
  * tells it of a breach only by a mark. Owned by Netfront.
  */
 import type { AcceleratorStatistics } from '@netaccel/core-hooks';
-import { XenbusState, frontendReaction, stateName, switchState, watchState } from '@netaccel/xen';
+import { LINGER_MS, XenbusState, frontendReaction, stateName, switchState, watchState } from '@netaccel/xen';
 import type { XenbusStateValue } from '@netaccel/xen';
 import type { Watch } from '@netaccel/xen/store';
 import { AcceleratorSlot } from './accelerator.js';
@@ -32,8 +32,6 @@ const DRAIN_TIMEOUT_MS = 1000;
 /** The pause before a device that had to fence its backend connects again; doubled each time, up to the second. */
 const FENCE_PAUSE_MS = 1000;
 const LONGEST_FENCE_PAUSE_MS = 60_000;
-/** How long a backend that closes may take to come back before a frontend without rings answers it. */
-const RETURN_MS = 1000;
 
 /** One vif's control side. */
 export class Device {
@@ -209,15 +207,17 @@ export class Device {
 
   private async step(): Promise<void> {
     if (this.breach !== null) return this.fence(this.breach);
-    switch (frontendReaction(this.own, this.backend)) {
+    const reaction = frontendReaction(this.own, this.backend);
+    switch (reaction) {
       case 'none':
         return;
       case 'publish':
         return this.publish();
       case 'connect':
         return this.open();
+      case 'linger':
       case 'close':
-        if (this.own === XenbusState.Initialising && this.mayReturn()) return;
+        if (reaction === 'linger' && this.mayReturn()) return;
         await this.disconnect();
         await this.write(XenbusState.Closing);
         await this.write(XenbusState.Closed);
@@ -237,18 +237,13 @@ export class Device {
     this.due = true;
   }
 
-  /**
-   * A backend that reconnects passes through Closing and Closed on its way to InitWait. A frontend that has
-   * nothing yet and answers that Closing with its own makes the backend close in earnest, and the two chase each
-   * other for ever. So it gives the backend a moment; an unplugged one is answered after that.
-   * @returns whether to wait.
-   */
+  /** Whether a closing backend still has time to come back; the loop looks again when it has not. */
   private mayReturn(): boolean {
     if (this.closingSince === null) {
       this.closingSince = this.options.domain.loop.now();
-      this.pause(RETURN_MS);
+      this.pause(LINGER_MS);
     }
-    return this.options.domain.loop.now() - this.closingSince < RETURN_MS;
+    return this.options.domain.loop.now() - this.closingSince < LINGER_MS;
   }
 
   /** The loop looks again after `ms`; until then it does not reconnect. */

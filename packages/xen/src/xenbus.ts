@@ -58,7 +58,15 @@ export function statesToWrite(own: XenbusStateValue, reaction: Reaction): readon
 }
 
 /** Name of a frontend's reaction. */
-export type FrontendReaction = 'none' | 'publish' | 'connect' | 'close' | 'closed' | 'reconnect' | 'remove';
+export type FrontendReaction =
+  | 'none'
+  | 'publish'
+  | 'connect'
+  | 'close'
+  | 'linger'
+  | 'closed'
+  | 'reconnect'
+  | 'remove';
 
 /** Name of a backend's reaction. */
 export type BackendReaction =
@@ -73,6 +81,9 @@ export type BackendReaction =
   | 'refuse'
   | 'remove';
 
+/** How long a frontend that has no rings yet gives a closing backend to come back, in milliseconds. */
+export const LINGER_MS = 1000;
+
 /** What a frontend may have to do. */
 export const FRONTEND_REACTIONS: Readonly<Record<FrontendReaction, Reaction>> = {
   none: { does: 'nothing: wait', then: [] },
@@ -83,6 +94,10 @@ export const FRONTEND_REACTIONS: Readonly<Record<FrontendReaction, Reaction>> = 
   connect: { does: 'carrier on, fill the receive ring, announce the address (gratuitous ARP)', then: [] },
   close: {
     does: 'carrier off, detach the plugin, stop the queues, end the grants, close the channels',
+    then: ['Closing', 'Closed'],
+  },
+  linger: {
+    does: `nothing for ${LINGER_MS} ms, since a backend that reconnects passes through here; then as close`,
     then: ['Closing', 'Closed'],
   },
   closed: { does: 'finish what closing left over', then: ['Closed'] },
@@ -142,7 +157,8 @@ const frontendStray = row<FrontendReaction>('none', { Unknown: 'close', Closing:
  */
 export const FRONTEND_TABLE: ReactionTable<FrontendReaction> = {
   Unknown: row('remove', {}),
-  Initialising: row('none', { InitWait: 'publish', Closing: 'close' }),
+  // Answered at once, a closing backend would close in earnest, and the two would chase each other for ever.
+  Initialising: row('none', { InitWait: 'publish', Closing: 'linger' }),
   InitWait: frontendStray,
   Initialised: { ...frontendStray, Connected: 'connect' },
   // A backend that was restarted (Initialising, InitWait) takes up the rings that are there.
