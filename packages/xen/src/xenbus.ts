@@ -59,14 +59,7 @@ export function statesToWrite(own: XenbusStateValue, reaction: Reaction): readon
 
 /** Name of a frontend's reaction. */
 export type FrontendReaction =
-  | 'none'
-  | 'publish'
-  | 'connect'
-  | 'close'
-  | 'linger'
-  | 'closed'
-  | 'reconnect'
-  | 'remove';
+  'none' | 'publish' | 'connect' | 'close' | 'linger' | 'closed' | 'reconnect' | 'remove';
 
 /** Name of a backend's reaction. */
 export type BackendReaction =
