@@ -16,6 +16,9 @@ registerXen(program.exitOverride());
 await program.parseAsync(process.argv.slice(2), { from: 'user' });
 `;
 
+/** Plugins that tests load, by the names of their packages. */
+const PLUGINS = ['dummy-accel-frontend', 'dummy-accel-backend'];
+
 /** Fills `folder`. The workspace must be built: its packages are taken from their dist. */
 export async function stage(folder) {
   rmSync(folder, { recursive: true, force: true });
@@ -23,10 +26,27 @@ export async function stage(folder) {
   const entry = join(root, 'packages/host/node_modules/.xen-lab-entry.ts');
   mkdirSync(dirname(entry), { recursive: true });
   writeFileSync(entry, ENTRY);
+  await bundle({ netaccel: entry }, folder, '.mjs');
+  rmSync(entry);
+  for (const plugin of PLUGINS) {
+    const from = join(root, 'packages', plugin);
+    const to = join(folder, 'node_modules/@netaccel', plugin);
+    await bundle({ index: join(from, 'src/index.ts') }, join(to, 'dist'), '.js');
+    cpSync(join(from, 'package.json'), join(to, 'package.json'));
+  }
+  const koffi = join(root, 'node_modules/koffi');
+  cpSync(koffi, join(folder, 'node_modules/koffi'), { recursive: true });
+  const native = join(koffi, '../@koromix/koffi-linux-x64');
+  cpSync(native, join(folder, 'node_modules/@koromix/koffi-linux-x64'), { recursive: true });
+  cpSync(join(here, 'tests'), join(folder, 'tests'), { recursive: true });
+}
+
+/** One file with all that it imports. */
+async function bundle(entry, outDir, extension) {
   await build({
     config: false,
-    entry: { netaccel: entry },
-    outDir: folder,
+    entry,
+    outDir,
     clean: false,
     format: ['esm'],
     platform: 'node',
@@ -37,16 +57,10 @@ export async function stage(folder) {
     minify: true,
     silent: true,
     dts: false,
-    outExtension: () => ({ js: '.mjs' }),
+    outExtension: () => ({ js: extension }),
     // Packages that are CommonJS ask for Node's own modules by require.
     banner: {
       js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
     },
   });
-  rmSync(entry);
-  const koffi = join(root, 'node_modules/koffi');
-  cpSync(koffi, join(folder, 'node_modules/koffi'), { recursive: true });
-  const native = join(koffi, '../@koromix/koffi-linux-x64');
-  cpSync(native, join(folder, 'node_modules/@koromix/koffi-linux-x64'), { recursive: true });
-  cpSync(join(here, 'tests'), join(folder, 'tests'), { recursive: true });
 }

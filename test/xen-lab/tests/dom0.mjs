@@ -64,6 +64,8 @@ export function makeBridge(mtu = 9000) {
 export class Backend {
   driver = 'netaccel';
   vif = '';
+  /** Which network vifs are on. */
+  network = ['--bridge', BRIDGE];
   log = '/tmp/backend.log';
 
   async start(...more) {
@@ -73,8 +75,7 @@ export class Backend {
       CLI,
       'xen',
       'backend',
-      '--bridge',
-      BRIDGE,
+      ...this.network,
       '--load',
       '2',
       '--metrics',

@@ -30,6 +30,11 @@ export function positiveInteger(text: string): number {
   return value;
 }
 
+/** An option that may be given several times. */
+export function several(text: string, before: readonly string[]): string[] {
+  return [...before, text];
+}
+
 /** The part of `--help` that shows how a command is used. */
 export function examples(rows: readonly (readonly [command: string, what: string])[]): string {
   const width = Math.max(...rows.map(([command]) => command.length));

@@ -12,7 +12,7 @@ import { parsePort } from '../xen/port-network.js';
 import type { PortSpec } from '../xen/port-network.js';
 import { runBackend } from '../xen/run-backend.js';
 import type { BackendFlags } from '../xen/run-backend.js';
-import { examples, positive, positiveInteger } from './options.js';
+import { examples, positive, positiveInteger, several } from './options.js';
 import { runCommand } from './run.js';
 
 /** Adds the command. */
@@ -24,7 +24,7 @@ export function registerXenBackend(xen: Command): void {
     .option('--ovs <name>', 'a TAP for each vif, on this bridge of Open vSwitch')
     .option(
       '--port <spec>',
-      'all vifs on a bridge of our own, with this port: tap:NAME or file:CAPTURE',
+      'all vifs on a bridge of our own, with this port: tap:NAME, nic:NAME or file:CAPTURE',
       port,
     )
     .option('--queues <n>', 'most queues of a vif', positiveInteger)
@@ -35,6 +35,13 @@ export function registerXenBackend(xen: Command): void {
     )
     .option('--metrics <address:port>', 'serve figures for Prometheus there, at /metrics', metricsAddress)
     .option('--load <seconds>', 'how often the cost of a frame is logged while there is load', positive, 10)
+    .option(
+      '--plugin <name>',
+      'with --port nic:NAME: a backend plugin to load; may be given several times',
+      several,
+      [],
+    )
+    .option('--plugins-from <folder>', 'folder that plugin names are resolved from', process.cwd())
     .option('--store <path>', "xenstored's socket, or the xenbus device; found out when left out")
     .addHelpText(
       'after',
@@ -44,6 +51,10 @@ export function registerXenBackend(xen: Command): void {
         [
           'netaccel xen backend --port tap:guests',
           'guests on a network of their own, with one interface here',
+        ],
+        [
+          'netaccel xen backend --port nic:net0 --plugin @netaccel/dummy-accel-backend',
+          'guests on a model NIC, whose wire leads to net0; a vif with the key accel=nic0 gets the fast path',
         ],
         ['netaccel xen backend --bridge xenbr0 --metrics 127.0.0.1:9190', 'figures for Prometheus'],
       ])}\n\nThe kernel driver xen-netback must not be loaded: both would serve the same vifs.\n` +
@@ -55,7 +66,7 @@ export function registerXenBackend(xen: Command): void {
 function port(text: string): PortSpec {
   const spec = parsePort(text);
   if (spec !== null) return spec;
-  throw new InvalidArgumentError(`expected tap:NAME or file:CAPTURE, saw ${text}`);
+  throw new InvalidArgumentError(`expected tap:NAME, nic:NAME or file:CAPTURE, saw ${text}`);
 }
 
 function hotplug(text: string): 'self' | 'script' {

@@ -7,7 +7,7 @@ import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import { runFrontend } from '../xen/run-frontend.js';
 import type { FrontendFlags } from '../xen/run-frontend.js';
-import { examples, positiveInteger } from './options.js';
+import { examples, positiveInteger, several } from './options.js';
 import { runCommand } from './run.js';
 
 const REFERENCE_PLUGIN = '@netaccel/dummy-accel-frontend';
@@ -47,10 +47,6 @@ export function registerXenFrontend(xen: Command): void {
     .action((flags: FrontendFlags) =>
       runCommand(false, () => runFrontend({ ...flags, plugin: plugins(flags.plugin) })),
     );
-}
-
-function several(text: string, before: readonly string[]): string[] {
-  return [...before, text];
 }
 
 function plugins(named: readonly string[]): readonly string[] {

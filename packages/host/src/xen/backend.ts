@@ -7,6 +7,8 @@
 import { NetbackDriver } from '@netaccel/netback';
 import type { Limits, Netback, NetbackStatistics, VifName } from '@netaccel/netback';
 import type { Domain } from '@netaccel/xen';
+import { loadPlugin } from '../plugins.js';
+import { XenBackendError } from './error.js';
 import type { BackendNetwork } from './network.js';
 
 /** One change, as it is logged: a line of JSON each. */
@@ -55,6 +57,7 @@ export class XenBackend {
       domain,
       limits: { ...VIF_LIMITS, ...limits },
       hotplug: hotplug ?? 'self',
+      ...(network.accelerators !== undefined && { accelerators: network.accelerators }),
       network: (vif) => network.open(vif),
       onState: (vif, state, reason) => {
         const queues = Number(this.driver.vif(vif.guest, vif.handle)?.describe()['queues'] ?? 0);
@@ -86,6 +89,20 @@ export class XenBackend {
     await this.driver.stop();
     network.close();
     record({ event: 'stopped', ledger: domain.ledger() });
+  }
+
+  /**
+   * Loads a backend plugin, for vifs whose key `accel` names a port of the network's card.
+   * @throws PluginLoadError, RegistryError; XenBackendError when the network has no card.
+   */
+  async load(name: string, from: string): Promise<void> {
+    const { accelerators, name: network } = this.options.network;
+    if (accelerators === undefined)
+      throw new XenBackendError(
+        'NETWORK',
+        `the plugin ${name} needs a NIC, and the ${network} has none: use --port nic:NAME`,
+      );
+    accelerators.registry.register(await loadPlugin(name, 'backend', from));
   }
 
   /** The vifs that are served. */

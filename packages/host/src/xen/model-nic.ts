@@ -8,7 +8,6 @@ import type { Frame } from '@netaccel/core-hooks';
 import type { Domain } from '@netaccel/xen';
 import type { Interest, NativeDomain } from '@netaccel/xen/native';
 import { createHardware } from '../machine/hardware.js';
-import type { Hardware } from '../machine/driver-domain.js';
 import type { LabHardware } from '../machine/hardware.js';
 import { microseconds } from '../machine/time.js';
 import { Bridge } from '../ports/bridge.js';
@@ -42,8 +41,8 @@ const FAR = 'far';
 
 /** See the top of the file. */
 export class ModelNic {
-  /** The card, for a driver domain's programs. */
-  readonly hardware: Hardware;
+  /** The card's port and its driver. */
+  readonly port: NicPort;
   private readonly lab: LabHardware;
   private readonly far: NicPort;
   private readonly bridge: Bridge;
@@ -92,10 +91,13 @@ export class ModelNic {
       },
     );
     const [near, far] = this.lab.nics as [LabHardware['nics'][number], LabHardware['nics'][number]];
-    this.hardware = {
-      ports: this.lab.portsOf(name),
+    this.port = new NicPort({
+      domain,
+      name,
+      control: near.control(0),
       registers: (page) => this.lab.registers(near, page),
-    };
+      merging: true,
+    });
     this.bridge = new Bridge(domain.memory, domain.loop);
     this.far = new NicPort({
       domain,
@@ -133,6 +135,7 @@ export class ModelNic {
     this.tap.close();
     this.own.close();
     this.far.close();
+    this.port.close();
     this.free();
   }
 }

@@ -1,7 +1,7 @@
 /** What the daemon needs of the network that vifs are plugged into, whatever kind it is. */
 import type { Frame } from '@netaccel/core-hooks';
 import { Segmentation } from '@netaccel/core-hooks';
-import type { VifName, VifNetwork } from '@netaccel/netback';
+import type { Accelerators, VifName, VifNetwork } from '@netaccel/netback';
 
 /** What passed a network since it was made; only ever grows. */
 export interface Traffic {
@@ -19,6 +19,8 @@ export interface Traffic {
 export interface BackendNetwork {
   /** For people: `bridge xenbr0`. */
   readonly name: string;
+  /** Plugins and the card that they drive, where the network has one. */
+  readonly accelerators?: Accelerators | undefined;
   /** What is wrong with it as a whole, and what to do; undefined when nothing is. Asked once, before the first vif. */
   obstacle(): Promise<string | undefined>;
   /** Makes the network side of a vif. Rejects with the reason when it cannot be made. */

@@ -30,6 +30,8 @@ export interface BackendFlags {
   readonly hotplug?: 'self' | 'script';
   readonly metrics?: MetricsAddress;
   readonly load: number;
+  readonly plugin: readonly string[];
+  readonly pluginsFrom: string;
   readonly store?: string;
 }
 
@@ -83,6 +85,7 @@ export async function runBackend(flags: BackendFlags): Promise<number> {
         server.closeAllConnections();
       });
     }
+    for (const plugin of flags.plugin) await backend.load(plugin, flags.pluginsFrom);
     await backend.start();
     manager?.ready(`${backend.vifs.length} vifs on ${network.name}`);
     endings.push(watchLoad(flags.load, domain, network));

@@ -47,6 +47,7 @@ describe('metrics', () => {
 
 test('a port is a TAP or a file', () => {
   expect(parsePort('tap:guests')).toEqual({ kind: 'tap', name: 'guests' });
+  expect(parsePort('nic:net0')).toEqual({ kind: 'nic', name: 'net0' });
   expect(parsePort('file:a:b.pcap')).toEqual({ kind: 'file', file: 'a:b.pcap' });
   for (const wrong of ['tap', 'tap:', 'memory:x', '']) expect(parsePort(wrong)).toBeNull();
 });
