@@ -111,15 +111,16 @@ export class Losses {
   private follow(control: NicControl): void {
     const ids = new Set<number>();
     this.live.set(control, ids);
-    const { allocateVi, freeVi } = control;
+    const allocateVi = control.allocateVi.bind(control);
+    const freeVi = control.freeVi.bind(control);
     control.allocateVi = (request) => {
-      const id = allocateVi.call(control, request);
+      const id = allocateVi(request);
       ids.add(id);
       return id;
     };
     control.freeVi = (id) => {
       if (ids.delete(id)) this.keep(control, id);
-      freeVi.call(control, id);
+      freeVi(id);
     };
     // Those that were there before.
     for (const port of [...this.lab.hosts.values()].flatMap(({ driver }) => [...driver.ports.values()]))

@@ -69,7 +69,7 @@ export class NicPort implements FrameSink, NicPortHold {
   private retired: PortVi[] = [];
   private resetSeen = false;
   private dead = false;
-  private cancelReopen: () => boolean | void = () => undefined;
+  private cancelReopen: () => void = () => undefined;
   private readonly merger: ReceiveMerger | null;
   private readonly channels: EventChannel[];
   private readonly task: Task;
@@ -250,12 +250,13 @@ export class NicPort implements FrameSink, NicPortHold {
   }
 
   private open(): PortVi {
-    const { domain, control, registers, sizes } = this.options;
+    const { options } = this;
+    const { domain, control, sizes } = options;
     return new PortVi({
       memory: domain.memory,
       pages: domain.pages,
       control,
-      registers,
+      registers: (page) => options.registers(page),
       vector: domain.events.vector(this.channels[0]!),
       sizes: { ...NIC_PORT_SIZES, ...sizes },
       handler: this.handler(),
