@@ -88,7 +88,7 @@ export class DriverDomain {
       port.upstream = bridgePort.input;
       this.bridgePorts.push(bridgePort);
     }
-    this.desk = new VifDesk(domain, this.bridge);
+    this.desk = new VifDesk(domain, this.bridge, this.ports);
     this.driver = new NetbackDriver({
       domain,
       limits: { ...VIF_LIMITS, ...options.vifLimits },

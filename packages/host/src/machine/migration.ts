@@ -4,6 +4,7 @@
  *
  *     hold      frames for the guest wait at its old host from here on
  *     suspend   the guest sends what it took, its plugin goes, what the old host had for it is delivered, rings end
+ *     warn      plugins of every host take its address off the fast path: bridges alone carry frames for it
  *     move      its vif goes from the old host's store; the guest gets a number and a store connection on the new host
  *     expect    the new host has a port for it, held, and announces its address: bridges and plugins learn it
  *     resume    as soon as the old host has seen that: its vif is made, the guest reconnects and reads the new host's keys
@@ -13,8 +14,8 @@
  * What is guaranteed. A frame that was sent to the guest through bridges, before the first announcement reached the
  * sender's bridge, arrives at the old host before the announcement does, as links keep order; every later one goes to
  * the new host. So none is lost while the holds have room (`holdFull` counts), none comes twice, and none overtakes an
- * earlier one. A plugin that has not heard of the move until the second announcement sends across the wire what is
- * here: such frames are lost, and the old host's bridge counts them as `filtered`. Group frames that come between the
+ * earlier one. A plugin that does not heed the warning in time may go on to send across the wire: its frames may be
+ * overtaken, and what it sends after the second announcement is lost (`filtered` at the old host's bridge). Group frames that come between the
  * hold and the first announcement are not kept (`holdGroup`).
  */
 import type { DomainId } from '@netaccel/xen';
@@ -95,12 +96,14 @@ export interface MigrationClock {
 
 /**
  * Moves it. On failure the guest is back where it was, connected.
+ * @param desks those of all hosts of the lab.
  * @throws MigrationError `FAILED`.
  */
 export async function migrateGuest(
   guest: MigrationGuest,
   from: MigrationHost,
   to: MigrationHost,
+  desks: readonly DeskCalls[],
   clock: MigrationClock,
 ): Promise<MigrationReport> {
   const oldId = guest.id;
@@ -111,6 +114,7 @@ export async function migrateGuest(
   let announced: boolean;
   try {
     txUnanswered = await guest.suspend();
+    await Promise.all(desks.map((desk) => desk.warn(guest.mac)));
     await from.removeVif(oldId);
     plugged = false;
     announced = await arrive(guest, from, to);

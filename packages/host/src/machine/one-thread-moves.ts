@@ -37,6 +37,7 @@ export class OneThreadMoves {
         this.guestOf(place),
         this.hostOf(place.host, place.guest),
         this.hostOf(target, place.guest),
+        [...this.lab.hosts.values()].map(({ driver }) => driver.desk),
         this.lab.lab.clock,
       );
     } finally {

@@ -5,16 +5,20 @@
  * its arguments and answers are plain data, so that it may be in another thread. Owned by the driver domain.
  */
 import { FramePool, PAGE_BYTES } from '@netaccel/core-hooks';
+import type { Frame } from '@netaccel/core-hooks';
 import type { VifName, VifNetwork } from '@netaccel/netback';
 import type { Domain, DomainId } from '@netaccel/xen';
 import { ANNOUNCEMENT_BYTES, announcementOf } from '../ports/announcement.js';
 import type { Bridge } from '../ports/bridge.js';
 import type { HeldFrame } from '../ports/held-frames.js';
+import type { NicPort } from '../ports/nic-port.js';
 import { VifPort } from '../ports/vif-port.js';
 import type { VifPortStatistics } from '../ports/vif-port.js';
 
 /** How long frames that netback has for a guest may take to reach its ring, when its port is held. */
 const HOLD_DRAIN_MS = 500;
+/** How long plugins have to tell their guests that an address is off the fast path. */
+const WARN_MS = 5;
 /** How long netback may take to notice that a vif was removed. */
 const GONE_MS = 1000;
 /** Announcements that may be on their way to a wire at the same time. */
@@ -35,6 +39,11 @@ export interface DeskCalls {
    * @param leaving whether it goes to another host.
    */
   hold(guest: DomainId, mac: Uint8Array, leaving: boolean): Promise<void>;
+  /**
+   * A guest of some host of the lab is on its way: plugins here take its address off the fast path, as if it were on
+   * this host. Resolves when they have had time to tell their guests.
+   */
+  warn(mac: Uint8Array): Promise<void>;
   /** Resolves when a held guest's address was announced from elsewhere `count` times: whether in time. */
   announced(mac: Uint8Array, count: number, withinMs: number): Promise<boolean>;
   /** A guest is about to move in: its port is there, held, and the network learns that its address is here. */
@@ -63,6 +72,7 @@ export class VifDesk implements DeskCalls {
   constructor(
     private readonly domain: Domain,
     private readonly bridge: Bridge,
+    private readonly nicPorts: ReadonlyMap<string, NicPort>,
   ) {
     // Memory that a NIC may be told of for good: it is given back with the NIC's own.
     this.page = domain.pages.allocate(1);
@@ -104,6 +114,15 @@ export class VifDesk implements DeskCalls {
     });
   }
 
+  /** {@inheritDoc DeskCalls.warn} */
+  async warn(mac: Uint8Array): Promise<void> {
+    const frame = this.announcement(mac);
+    if (frame === null) return;
+    for (const port of this.nicPorts.values()) port.pretend(frame);
+    frame.release();
+    await new Promise<void>((resolve) => void this.domain.loop.after(WARN_MS, resolve));
+  }
+
   /** {@inheritDoc DeskCalls.announced} */
   announced(mac: Uint8Array, count: number, withinMs: number): Promise<boolean> {
     return this.leaving.get(textOf(mac))?.announced(count, withinMs) ?? Promise.resolve(false);
@@ -123,10 +142,8 @@ export class VifDesk implements DeskCalls {
   /** {@inheritDoc DeskCalls.announce} */
   announce(guest: DomainId, mac: Uint8Array): Promise<void> {
     const port = this.port(guest);
-    const frame = this.announcements.allocate();
+    const frame = this.announcement(mac);
     if (frame === null) return Promise.resolve(); // as many are on their way: one of them will do
-    this.domain.memory.bytes.set(announcementOf(mac), frame.home);
-    frame.describe(frame.home, ANNOUNCEMENT_BYTES);
     port.input.deliver(frame);
     port.input.flush();
     frame.release();
@@ -187,6 +204,14 @@ export class VifDesk implements DeskCalls {
   close(): void {
     for (const port of [...this.ports.values(), ...this.leaving.values()]) port.close();
     this.domain.pages.free(this.page);
+  }
+
+  private announcement(mac: Uint8Array): Frame | null {
+    const frame = this.announcements.allocate();
+    if (frame === null) return null;
+    this.domain.memory.bytes.set(announcementOf(mac), frame.home);
+    frame.describe(frame.home, ANNOUNCEMENT_BYTES);
+    return frame;
   }
 
   private add(guest: DomainId, handle: number): VifPort {

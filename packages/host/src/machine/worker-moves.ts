@@ -23,6 +23,7 @@ function deskOf(driver: DomainWorker): DeskCalls {
     driver.ask('desk', call, ...args) as Promise<never>;
   return {
     hold: (guest, mac, leaving) => ask('hold', guest, mac, leaving),
+    warn: (mac) => ask('warn', mac),
     announced: (mac, count, withinMs) => ask('announced', mac, count, withinMs),
     expect: (guest, mac) => ask('expect', guest, mac),
     announce: (guest, mac) => ask('announce', guest, mac),
@@ -48,6 +49,7 @@ export class WorkerMoves {
         this.guestOf(guest, from),
         this.hostOf(from, guest),
         this.hostOf(to, guest),
+        [...this.lab.hosts.values()].map(({ driver }) => deskOf(driver)),
         performance,
       );
     } finally {

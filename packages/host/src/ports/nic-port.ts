@@ -135,6 +135,11 @@ export class NicPort implements FrameSink, NicPortHold {
     return () => this.transmitters.delete(handler);
   }
 
+  /** Shows plugins a frame as if it left for the wire, which it does not: they learn that its source is here. */
+  pretend(frame: Frame): void {
+    for (const look of this.transmitters) look(frame);
+  }
+
   /** Calls `handler` with the present link state, and on each change; ends with the function returned. */
   onLink(handler: (up: boolean) => void): () => void {
     this.links.add(handler);
