@@ -54,7 +54,7 @@ class Recorder {
 
 test.each(SEEDS)(
   `defect 1.8 #1, defect 1.8 #2: ${ROUNDS} times off and on, at any moment, under traffic (seed %i)`,
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async (seed) => {
     const random = randomOf(seed);
     const recorder = new Recorder();
