@@ -38,11 +38,11 @@ interface Session {
 export interface CardDevice {
   readonly kind: typeof CARD;
   generation: number;
-  open(owner: SessionOwner): number;
-  close(session: number): void;
-  claim(session: number, claim: Claim): number;
-  unclaim(session: number, claim: number): void;
-  transmit(session: number, job: Job): void;
+  open(this: void, owner: SessionOwner): number;
+  close(this: void, session: number): void;
+  claim(this: void, session: number, claim: Claim): number;
+  unclaim(this: void, session: number, claim: number): void;
+  transmit(this: void, session: number, job: Job): void;
 }
 
 export class MemoryCard implements Bench {

@@ -31,6 +31,13 @@ const LOADED_ON_DEMAND = [
     },
   },
   {
+    name: 'conform',
+    description: 'hold a plugin to the contract: which rules it keeps, and what to do about the others',
+    load: async (program: Command) => {
+      (await import('./conform.js')).registerConform(program);
+    },
+  },
+  {
     name: 'xen',
     description: 'the drivers on a real Xen host',
     load: async (program: Command) => {

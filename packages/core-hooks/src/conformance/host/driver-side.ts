@@ -44,12 +44,13 @@ export class DriverPort {
     if (!this.delayed) this.handleAll();
   }
 
-  /** Shows and forwards what waits. */
-  handleAll(): void {
-    for (const bytes of this.waiting.splice(0)) {
+  /** Shows and forwards what waits, or the first of it. */
+  handleAll(most = Infinity): void {
+    for (const bytes of this.waiting.splice(0, most)) {
       this.show(bytes, this.receivers);
       this.onSlow(bytes);
     }
+    if (this.waiting.length > 0) return;
     for (const done of this.handled.splice(0)) done();
   }
 

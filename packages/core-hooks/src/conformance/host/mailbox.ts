@@ -80,6 +80,11 @@ export class MailEnd implements Mailbox {
     });
   };
 
+  /** Sends a message besides what the half says; nobody waits for its answer. */
+  add({ type, payload }: Message): void {
+    void this.peer.serve(type, payload.slice());
+  }
+
   private serve(type: number, asked: Uint8Array): Promise<MailboxReply> {
     const answer = this.queue.then(async () => {
       if (!this.answering) await new Promise<void>((resolve) => this.arrived.push(resolve));

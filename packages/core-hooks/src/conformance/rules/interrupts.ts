@@ -3,7 +3,7 @@ import { Docs } from '../docs.js';
 import { zeros } from '../host/vif.js';
 import type { AcceleratorStatistics } from '../../frontend.js';
 import type { Rule } from '../rule.js';
-import { stream } from './transmit.js';
+import { declinable, stream } from './transmit.js';
 import type { FrameSpec } from '../frames.js';
 
 const SLEEPING = 0xc5;
@@ -137,7 +137,7 @@ export const interruptRules: readonly Rule[] = [
       await lab.warm(vif);
       let before = vif.statistics() ?? zeros();
       for (let round = 0; round < 4; round++) {
-        await stream(lab, vif, 10);
+        if (round % 2 === 1) await stream(lab, vif, 10);
         const now = vif.statistics() ?? zeros();
         const fell = KEYS.find((key) => now[key] < before[key]);
         lab.expect(fell === undefined, () => ({
@@ -160,13 +160,15 @@ export const interruptRules: readonly Rule[] = [
       const start = vif.statistics() ?? zeros();
       const completions = guest.completions;
       await stream(lab, vif, 20);
+      for (const [, spec, shape] of declinable) guest.transmit(lab.outward(vif, { flow: 1, ...spec }), shape);
       if ((lab.can.receiveFilters ?? 0) > 0) {
         await lab.steer(vif, flow);
         for (let i = 0; i < 20; i++) host.arrive(lab.inward(vif, { ...flow, serial: i }));
         await host.run(20);
       }
-      const sent = guest.completions - completions;
       const received = guest.delivered.filter(({ path }) => path === 'fast').length;
+      await host.run(20);
+      const sent = guest.completions - completions;
       const { totals } = await vif.detach();
       const counted = [
         ['txFrames', sent, (totals?.txFrames ?? 0) - start.txFrames],

@@ -3,6 +3,7 @@ import { CONTRACT_VERSION, OLDEST_CONTRACT } from '../../contract.js';
 import { capabilityKinds } from '../../capabilities.js';
 import type { Capabilities } from '../../capabilities.js';
 import { Docs } from '../docs.js';
+import { HELD_KINDS } from '../host/half.js';
 import { Deadline } from '../host/vif.js';
 import type { Vif } from '../host/vif.js';
 import { serials } from '../lab.js';
@@ -11,6 +12,9 @@ import type { Rule } from '../rule.js';
 
 const INTERLEAVINGS = 120;
 const MOST_SERVICES = 400;
+
+/** A plugin that leaks whatever happens is found by the rules of the ledger. */
+const ledgerIds = [...HELD_KINDS, 'device', 'frames'].map((kind) => `ledger.${kind}`);
 
 /** What is left, in one line. */
 export function inWords(left: readonly { readonly what: string }[]): string {
@@ -157,7 +161,7 @@ export const lifeRules: readonly Rule[] = [
     id: 'life.failed-probe',
     title: 'leaves nothing behind when attaching fails, at whichever step',
     docs: Docs.front,
-    needs: ['life.attaches', 'ledger.grants', 'ledger.mappings', 'ledger.channels', 'ledger.device'],
+    needs: ['life.load-order', ...ledgerIds],
     check: async (lab) => {
       for (const side of ['front', 'back'] as const)
         for (let step = 0; step < MOST_SERVICES; step++) {

@@ -17,10 +17,12 @@ function bytesOf(lab: Lab, length: number): Uint8Array {
   return Uint8Array.from({ length }, () => (how === 0 ? 0 : how === 1 ? 255 : lab.random(256)));
 }
 
-/** Another payload in the place of one: a byte or a few changed, cut off, or longer. */
-function changed(lab: Lab, payload: Uint8Array): Uint8Array {
-  if (lab.random(5) === 0) return bytesOf(lab, lab.random(MAILBOX_PAYLOAD_BYTES + 1));
-  const copy = payload.slice(0, lab.random(6) === 0 ? lab.random(payload.length + 1) : payload.length);
+/** Another payload in the place of one: cut off, all ones, longer, or a byte or a few changed. */
+function changed(lab: Lab, payload: Uint8Array, how: number): Uint8Array {
+  if (how === 0) return payload.slice(0, lab.random(payload.length + 1));
+  if (how === 1) return payload.slice().fill(0xff);
+  if (how === 2) return bytesOf(lab, Math.min(payload.length + 1 + lab.random(20), MAILBOX_PAYLOAD_BYTES));
+  const copy = payload.slice();
   for (let n = 1 + lab.random(3); n > 0 && copy.length > 0; n--)
     copy[lab.random(copy.length)] = [0, 1, 0x7f, 0xff, lab.random(256)][lab.random(5)]!;
   return copy;
@@ -43,10 +45,10 @@ async function withLiar(lab: Lab, lie: (vif: Vif) => void): Promise<string | nul
   return left.length === 0 ? null : inWords(left);
 }
 
-async function liars(lab: Lab, what: string, lie: (end: MailEnd) => void): Promise<void> {
+async function liars(lab: Lab, what: string, lie: (end: MailEnd, round: number) => void): Promise<void> {
   for (let round = 0; round < lab.times(ROUNDS); round++) {
     const side = round % 2 === 0 ? 'front' : 'back';
-    const wrong = await withLiar(lab, (vif) => lie(vif.mail[side]));
+    const wrong = await withLiar(lab, (vif) => lie(vif.mail[side], round >> 1));
     lab.expect(wrong === null, () => ({
       expected: `when the ${side} half's messages come ${what}, the other refuses, and all is given back in the end`,
       seen: `round ${round} of seed ${lab.seed}: ${wrong!}`,
@@ -67,8 +69,11 @@ export const mailboxRules: readonly Rule[] = [
         const liar = vif.mail[side === 'front' ? 'back' : 'front'];
         for (const type of [...vif.mail[side].types, 255]) {
           const waiting = new Map<number, Promise<unknown>>();
-          for (let length = 0; length <= MAILBOX_PAYLOAD_BYTES; length += length < 16 ? 1 : 7)
-            waiting.set(length, liar.request(type, bytesOf(lab, length), ANSWER_MS));
+          for (let length = 0; length <= MAILBOX_PAYLOAD_BYTES; length += length < 16 ? 1 : 7) {
+            const answer = liar.request(type, bytesOf(lab, length), ANSWER_MS);
+            answer.catch(() => undefined); // looked at below, if it comes to that
+            waiting.set(length, answer);
+          }
           for (const [length, answer] of waiting) {
             const outcome = await vif.host.within(answer, 2 * ANSWER_MS);
             const silent = outcome === null || (!outcome.ok && outcome.reason.startsWith('no answer'));
@@ -113,14 +118,16 @@ export const mailboxRules: readonly Rule[] = [
     docs: Docs.back,
     needs: ['life.attaches', 'life.failed-probe'],
     check: async (lab) => {
-      await liars(lab, 'with changed bytes', (end) => {
-        const at = lab.random(10);
-        if (lab.random(3) === 0)
-          end.tamperReply = (payload) => (lab.random(4) === 0 ? changed(lab, payload) : payload);
+      await liars(lab, 'with changed bytes', (end, round) => {
+        const how = round % 5;
+        const at = lab.random(4);
+        if (how === 4)
+          end.tamperReply = (payload) =>
+            lab.random(3) === 0 ? changed(lab, payload, lab.random(4)) : payload;
         else
           end.tamper = (message, n) =>
             n === at || lab.random(8) === 0
-              ? { type: message.type, payload: changed(lab, message.payload) }
+              ? { type: message.type, payload: changed(lab, message.payload, how) }
               : message;
       });
     },
@@ -131,11 +138,14 @@ export const mailboxRules: readonly Rule[] = [
     docs: Docs.back,
     needs: ['life.attaches', 'life.failed-probe'],
     check: async (lab) => {
-      await liars(lab, 'out of order, and again', (end) => {
+      await liars(lab, 'out of order, and again', (end, round) => {
         const past: Message[] = [];
+        const any = (): Message => past[lab.random(past.length)]!;
         end.tamper = (message) => {
           past.push(message);
-          return lab.random(4) === 0 ? past[lab.random(past.length)]! : message;
+          // Each once more behind the first, at least; in the other rounds some of before, or one of those instead.
+          queueMicrotask(() => end.add(round % 2 === 0 ? message : any()));
+          return round % 2 === 1 && lab.random(4) === 0 ? any() : message;
         };
       });
     },

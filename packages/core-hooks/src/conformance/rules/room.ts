@@ -110,7 +110,7 @@ export const roomRules: readonly Rule[] = [
     id: 'room.busy-takes-nothing',
     title: 'takes nothing when it answers `busy`: the frame leaves when it is offered again, once',
     docs: Docs.front,
-    needs: ['transmit.sends'],
+    needs: ['transmit.sends', 'transmit.pins'],
     check: async (lab) => {
       const vif = await lab.sending();
       const { host, guest } = vif;
