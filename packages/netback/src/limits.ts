@@ -27,7 +27,10 @@ export interface Limits {
   readonly drainTimeoutWithoutNotifyMs: number;
   /** Without receive buffers for this long the carrier goes down (Linux: `rx_stall_timeout_msecs`). */
   readonly stallTimeoutMs: number;
-  /** Malformed packets in a row after which the guest is taken for hostile: one ring's worth. */
+  /**
+   * Malformed packets in a row after which the guest is taken for hostile: one ring's worth. A packet that cannot
+   * be copied counts, too, and eight good ones make up for one.
+   */
   readonly malformedInARow: number;
   /** Multicast groups that a guest may ask for (Linux: `XEN_NETBK_MCAST_MAX`). */
   readonly multicastGroups: number;

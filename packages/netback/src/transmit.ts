@@ -23,6 +23,9 @@ import type { Counters } from './statistics.js';
 /** What the two checksum flags of a packet say, by their value; blank implies validated. */
 const CHECKSUM_STATES = [Checksum.unknown, Checksum.blank, Checksum.good, Checksum.blank] as const;
 
+/** Good packets that make up for one malformed or uncopyable one: a guest that mixes them in is found out, too. */
+const GOOD_FOR_ONE_BAD = 8;
+
 /** What a queue's transmit half needs of its surroundings. */
 export interface TransmitSurroundings {
   readonly domain: Domain;
@@ -33,7 +36,7 @@ export interface TransmitSurroundings {
   readonly credit: Credit;
   readonly multicast: MulticastGroups;
   readonly counters: Counters;
-  /** Malformed packets in a row that make a breach. */
+  /** Malformed packets that make a breach, in a row or with few good ones between. */
   readonly malformedInARow: number;
   /** Notifies the guest. */
   notify(): void;
@@ -54,6 +57,7 @@ export class GuestTransmit {
   /** By packet: slots and copies of the batch up to and with it. */
   private readonly slotEnds = new Uint16Array(TX_RING_SLOTS);
   private readonly copyEnds = new Uint16Array(TX_RING_SLOTS);
+  /** Malformed packets, each {@link GOOD_FOR_ONE_BAD}, less the good ones since. */
   private malformed = 0;
 
   constructor(private readonly around: TransmitSurroundings) {
@@ -111,7 +115,9 @@ export class GuestTransmit {
       } else {
         counters.txErrors[verdict]!++;
         status = Status.error;
-        if (++this.malformed >= this.around.malformedInARow) return this.breach('malformed packets in a row');
+        this.malformed += GOOD_FOR_ONE_BAD;
+        if (this.malformed >= this.around.malformedInARow * GOOD_FOR_ONE_BAD)
+          return this.breach('malformed packets in a row');
       }
       gather.commit(status);
       waiting -= gather.slots;
@@ -139,7 +145,7 @@ export class GuestTransmit {
       this.waits = true;
       return null;
     }
-    this.malformed = 0;
+    if (this.malformed > 0) this.malformed--;
     return frame;
   }
 
@@ -189,6 +195,7 @@ export class GuestTransmit {
       for (const end = copyEnds[packet]!; op < end; op++) failed |= status[op]!;
       if (frame === null) continue;
       frames[packet] = null;
+      if (failed !== 0) this.malformed += GOOD_FOR_ONE_BAD;
       if (failed === 0 && (frame.checksum !== Checksum.blank || this.understand(frame))) {
         delivered++;
         bytes += frame.totalBytes;

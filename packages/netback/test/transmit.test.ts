@@ -364,6 +364,22 @@ describe('advisories about transmit', () => {
     expect(await lab.end()).toEqual(CLEAN_END);
   });
 
+  test('XSA-39: malformed packets with good ones between are a breach as well, later', async () => {
+    const lab = await VifLab.connected();
+    const { queue } = lab.frontend;
+    let rounds = 0;
+    for (; rounds < 40 && lab.netback.statistics().breaches === 0; rounds++) {
+      for (let i = 0; i < 16; i++) {
+        queue.request({ size: 1 });
+        queue.packet(pattern(60));
+      }
+      await exchange(lab);
+    }
+    expect(lab.netback.statistics()).toMatchObject({ breaches: 1 });
+    expect(rounds).toBeGreaterThan(16);
+    expect(await lab.end()).toEqual(CLEAN_END);
+  });
+
   test('XSA-90: a breach only marks; rings and channels go later, from the handshake', async () => {
     const lab = await VifLab.connected();
     const { queue } = lab.frontend;
