@@ -37,7 +37,7 @@ export function registerXenBackend(xen: Command): void {
     .option('--load <seconds>', 'how often the cost of a frame is logged while there is load', positive, 10)
     .option(
       '--plugin <name>',
-      'with --port nic:NAME: a backend plugin to load; may be given several times',
+      'with --port nic:NAME (experimental): a backend plugin to load; may be given several times',
       several,
       [],
     )
