@@ -98,7 +98,7 @@ export const plantedFaults = [
   {
     name: 'no-fence',
     what: "a new filter's frames are delivered before the slow path's are",
-    file: 'packages/dummy-accel-frontend/src/fences.ts',
+    file: 'packages/nic-vi/src/filter-fences.ts',
     find: 'if (!this.open.includes(filter)) return false;',
     replace: '',
   },
