@@ -15,6 +15,8 @@ const CANNOT = 126;
 const BOOTS = [
   { name: 'traffic', seconds: 900, quick: true },
   { name: 'lifecycle', seconds: 900, quick: true },
+  { name: 'frontend', seconds: 900, quick: false },
+  { name: 'acceleration', seconds: 900, quick: false },
 ];
 
 const words = process.argv.slice(2);
