@@ -12,11 +12,15 @@ export const VERSION = '0.1.0';
 /** One filter: everything that is addressed to the guest. */
 export const capabilities: Capabilities = {
   receiveFilters: 1,
+  receivesAll: true,
   checksumIpv4: true,
   checksumIpv6: true,
   segmentationTcpv4: true,
   segmentationTcpv6: true,
   zeroCopyTransmit: true,
+  ipv6: true,
+  vlan: true,
+  ipFragments: true,
 };
 
 /** Pages of receive buffers that the guest spends, if its quota allows it. */

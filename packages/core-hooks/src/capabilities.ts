@@ -6,6 +6,11 @@
 export interface Capabilities {
   /** Receive filters per vif at most. */
   readonly receiveFilters?: number;
+  /**
+   * Receives all that is addressed to the guest, by filters on its MAC address: any protocol, any tag, fragments.
+   * Without it each filter is for one flow of TCP or UDP.
+   */
+  readonly receivesAll?: boolean;
   /** Fills blank TCP and UDP checksums over IPv4. */
   readonly checksumIpv4?: boolean;
   /** Fills blank TCP and UDP checksums over IPv6. */
@@ -33,6 +38,7 @@ export interface Capabilities {
 /** Every capability, and whether it is a yes or no or a number: what a definition is judged by. */
 export const capabilityKinds: Readonly<Record<keyof Capabilities, 'boolean' | 'number'>> = {
   receiveFilters: 'number',
+  receivesAll: 'boolean',
   checksumIpv4: 'boolean',
   checksumIpv6: 'boolean',
   segmentationTcpv4: 'boolean',

@@ -138,11 +138,12 @@ export class Vif implements BackendAccelerator {
       const eventPages = this.map(rings.eventRefs);
       const registers = (this.registers = services.share(1, 'write'));
       const interrupt = services.events.open(() => interrupt.unmask());
+      this.ends.push(interrupt);
       const doorbell = services.events.open(() => {
         doorbell.unmask();
         if (this.current !== null) nic.serviceVi(this.current);
       });
-      this.ends.push(interrupt, doorbell);
+      this.ends.push(doorbell);
       this.generation = nic.generation;
       this.vi = nic.allocateVi({
         owner: FIRST_OWNER + services.vif.guest,

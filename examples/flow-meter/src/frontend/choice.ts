@@ -114,11 +114,9 @@ export class Choice {
     return this.learn(macHigh(mac, 0), macLow(mac, 0), ACROSS);
   }
 
-  /** The other half saw an address on this host; a group's address stands for all. */
+  /** The other half saw an address on this host. False: it cannot be one. */
   here(mac: Uint8Array): boolean {
-    if ((mac[0]! & GROUP_BIT) === 0) return this.learn(macHigh(mac, 0), macLow(mac, 0), HERE);
-    this.places.forgetPort(ACROSS);
-    return true;
+    return this.learn(macHigh(mac, 0), macLow(mac, 0), HERE);
   }
 
   /** Addresses across the wire, for `netaccel explain`. */

@@ -109,6 +109,11 @@ export class Device implements FrontendAccelerator, FrameViHandler {
     return verdict;
   }
 
+  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.flush} */
+  flush(): void {
+    this.frames.push();
+  }
+
   /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.poll} */
   poll(budget: number): number {
     this.choice.now = this.services.clock.now();

@@ -216,7 +216,9 @@ export const receiveRules: readonly Rule[] = [
         const vif = await lab.attached({ limits: { maxFilters } });
         const specs = Array.from({ length: 8 }, (_, i) => ({ flow: 0xa0 + i, targetPort: 8300 + i }));
         const drawn = await steered(lab, vif, specs);
-        lab.expect(drawn.length <= maxFilters, () => ({
+        // A filter on the guest's address draws every flow, so there only none and some can be told apart.
+        const most = lab.can.receivesAll === true && maxFilters > 0 ? specs.length : maxFilters;
+        lab.expect(drawn.length <= most, () => ({
           expected: `with limits.maxFilters ${maxFilters} at most as many flows come past the driver domain`,
           seen: `${drawn.length} of 8 did`,
           todo: 'count filters against services.limits.maxFilters, which is fixed at probe; let the oldest give way',
@@ -226,7 +228,10 @@ export const receiveRules: readonly Rule[] = [
   }),
   fast({
     id: 'receive.groups-slow',
-    title: 'draws no broadcast, no multicast and no fragments',
+    title: (can) =>
+      can.receivesAll === true
+        ? 'draws no broadcast and no multicast'
+        : 'draws no broadcast, no multicast and no fragments',
     docs: Docs.back,
     check: async (lab) => {
       const vif = await lab.attached();
@@ -235,7 +240,7 @@ export const receiveRules: readonly Rule[] = [
         { to: GROUP, flow: 0xb1, targetPort: 8401 },
         { fragment: 0x2000, flow: 0xb2, targetPort: 8402 },
         { fragment: 0x0020, flow: 0xb3, targetPort: 8403 },
-      ];
+      ].slice(0, lab.can.receivesAll === true ? 2 : 4);
       const drawn = await steered(lab, vif, specs);
       lab.expect(drawn.length === 0, () => ({
         expected: 'broadcast, multicast and fragments take the slow path',

@@ -16,6 +16,9 @@ export const capabilities: Capabilities = {
   segmentationTcpv4: true,
   segmentationTcpv6: true,
   zeroCopyTransmit: true,
+  ipv6: true,
+  vlan: true,
+  ipFragments: true,
 };
 
 /** Pages of receive buffers. Nothing is led here, and the VI still wants one. */

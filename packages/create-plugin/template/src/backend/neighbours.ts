@@ -11,12 +11,10 @@ import { ControlMessage, MacTable, encodeAddress, macHigh, macLow } from '@netac
 const PLACES = 1024;
 const AGAIN_MS = 60_000;
 /** Messages under way at most. */
-const MOST_UNTOLD = 16;
+const MOST_UNTOLD = 64;
 const HERE = 0;
 const ACROSS = 1;
 const GROUP_BIT = 1;
-/** Stands for all addresses: forget where anybody is. */
-const EVERYBODY = new Uint8Array(6).fill(0xff);
 
 /** Where one guest's neighbours are. */
 export class Neighbours {
@@ -25,7 +23,6 @@ export class Neighbours {
   private readonly ownHigh: number;
   private readonly ownLow: number;
   private untold = 0;
-  private missed = false;
 
   constructor(private readonly services: BackendServices) {
     this.ownHigh = macHigh(services.vif.mac, 0);
@@ -54,7 +51,9 @@ export class Neighbours {
     const now = this.services.clock.now();
     if (this.places.find(high, low, now) === place) return;
     if (this.untold === MOST_UNTOLD) {
-      this.missed = true;
+      // Who is across is told of with the next frame. Who is here must be, or the guest sends into the wire for it.
+      if (place === HERE)
+        this.services.failed('more addresses came to this host than the guest can be told of');
       return;
     }
     this.places.learn(high, low, place, now);
@@ -66,11 +65,6 @@ export class Neighbours {
     this.untold++;
     try {
       await this.services.mailbox.request(type, payload);
-      if (this.missed) {
-        this.missed = false;
-        this.places.forgetPort(ACROSS);
-        await this.services.mailbox.request(ControlMessage.localAddress, encodeAddress(EVERYBODY));
-      }
     } catch (error) {
       // It would go on sending into the wire what is here: off the fast path with it.
       if (this.stops.length > 0) this.services.failed(`the guest's half does not answer: ${String(error)}`);
