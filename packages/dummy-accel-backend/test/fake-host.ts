@@ -236,7 +236,6 @@ export class FakeHost {
 
   private makeServices(mailbox: FakeMailbox): BackendServices {
     const { options, memory, clock, held, calls } = this;
-    const host = this;
     const vif: VifIdentity = {
       handle: 0,
       guest: 3,
@@ -284,7 +283,7 @@ export class FakeHost {
       const close = once('ports', () => this.doorbells.delete(number));
       return { port: number, notify: () => undefined, unmask: () => undefined, close };
     };
-    return {
+    const services: BackendServices = {
       contract: 1,
       memory,
       vif,
@@ -292,13 +291,11 @@ export class FakeHost {
       port,
       mailbox,
       clock,
-      get rateBytesPerSecond() {
-        return host.rate;
-      },
+      rateBytesPerSecond: this.rate,
       onCredit: (handler) => {
         this.fail('onCredit');
         this.credit = handler;
-        handler(host.rate === 0 ? Infinity : 0, host.rate === 0 ? Infinity : 100_000);
+        handler(this.rate === 0 ? Infinity : 0, this.rate === 0 ? Infinity : 100_000);
         return once('shares', () => (this.credit = null));
       },
       events: {
@@ -346,6 +343,7 @@ export class FakeHost {
       log: (level, message) => this.lines.push(`${level}: ${message}`),
       failed: (reason) => this.failures.push(reason),
     };
+    return Object.defineProperty(services, 'rateBytesPerSecond', { get: () => this.rate });
   }
 }
 
