@@ -34,7 +34,7 @@ export interface ModelNicOptions {
 const PAGES_PER_GUEST = 2048;
 /** What the two ports' own drivers have it know. */
 const OWN_PAGES = 4096;
-const FILTERS_PER_GUEST = 256;
+const FILTERS_PER_GUEST = 128;
 /** VIs of the ports' own drivers, and one that is on its way out. */
 const OWN_VIS = 4;
 const FAR = 'far';
