@@ -126,7 +126,7 @@ function covered() {
   const tested = all.filter(({ tests }) => tests !== undefined);
   const sections = Object.entries(advisories).map(
     ([name, rows]) =>
-      `### ${name[0].toUpperCase()}${name.slice(1)}\n\n${table(
+      `### ${name.slice(0, 1).toUpperCase()}${name.slice(1)}\n\n${table(
         ['XSA', 'attack', 'test, or why it cannot be here'],
         rows.map(({ xsa, about, tests, notHere }) => [
           xsa.join(', '),
