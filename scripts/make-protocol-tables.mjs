@@ -28,7 +28,7 @@ function table(head, rows) {
 
 /** A structure with whole bytes, as Xen's headers have them. @param {XenLayout} of @param {string} [title] */
 function bytes({ name, size, source, fields }, title = name) {
-  const from = source.startsWith('xen/') ? `\`${source}\`` : `[\`${source}\`](../${source})`;
+  const from = /^(xen|linux)\//.test(source) ? `\`${source}\`` : `[\`${source}\`](../${source})`;
   const rows = Object.values(fields).map((f) => [f.offset, f.width, kinds[f.kind], `\`${f.name}\``, f.note]);
   return `### ${title}\n\n${size} bytes. ${from}\n\n${table(['byte', 'bytes', 'kind', 'field', 'meaning'], rows)}`;
 }

@@ -25,7 +25,7 @@ class Recorder {
   readonly violations: string[] = [];
   calls = 0;
   private inside: string | null = null;
-  private readonly gone = new WeakSet<object>();
+  private readonly gone = new WeakSet();
 
   wrap(device: FrontendAccelerator): FrontendAccelerator {
     return new Proxy(device, {
@@ -85,7 +85,10 @@ test.each(SEEDS)(
       () => registry.unregister(PLUGIN).then(() => registry.register(definition)),
       () => half.withdraw().then(() => half.offer()),
       () => half.offer('another-plugin').then(() => half.offer()),
-      () => Promise.resolve(plugin.device.services.failed('it had enough')),
+      () => {
+        plugin.device.services.failed('it had enough');
+        return Promise.resolve();
+      },
     ];
     lab.stack.onDeliver = () => {
       lab.stack.frames.length = 0;

@@ -91,7 +91,7 @@ export function registerConform(program: Command): void {
           const { passed, failed, untested } = report;
           console.log(
             `\n${report.backend} with ${report.frontend}: ${passed} rules kept, ${failed} broken` +
-              `${untested > 0 ? `, ${untested} untested because of those` : ''}`,
+              (untested > 0 ? `, ${untested} untested because of those` : ''),
           );
         }
         return report.conforms ? ExitCode.ok : ExitCode.failed;

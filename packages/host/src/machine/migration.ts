@@ -109,7 +109,7 @@ export async function migrateGuest(
   const oldId = guest.id;
   await from.desk.hold(oldId, guest.mac, true);
   const pausedAt = clock.now();
-  let txUnanswered = 0;
+  let txUnanswered: number;
   let plugged = true;
   let announced: boolean;
   try {

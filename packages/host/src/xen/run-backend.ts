@@ -125,7 +125,8 @@ function record(line: { readonly event: string }): void {
 }
 
 function metricsOf(backend: XenBackend, domain: NativeDomain, network: BackendNetwork): Metric[] {
-  const gauges = Object.entries(domain.ledger()).map(([what, value]) => ({ labels: { what }, value }));
+  const held: Readonly<Record<string, number>> = { ...domain.ledger() };
+  const gauges = Object.entries(held).map(([what, value]) => ({ labels: { what }, value }));
   return [
     ...vifMetrics(backend.report()),
     countersMetric('netaccel_operations_total', 'Calls and operations of the domain.', {

@@ -41,12 +41,12 @@ async function up(): Promise<void> {
   ];
   writeFileSync(file, [head, alpha, beta!.replace(`'${REFERENCE}'`, OTHER), ...rest].join(''));
   lab = user.start('up', file, '--json');
-  const { ended, output } = lab;
-  const over = ended.then(({ stderr }) => {
+  const started = lab;
+  const over = started.ended.then(({ stderr }) => {
     throw new Error(`the lab ended: ${stderr}`);
   });
   over.catch(() => undefined);
-  await Promise.race([over, vi.waitFor(() => JSON.parse(output().stdout) as LabReport, SOON)]);
+  await Promise.race([over, vi.waitFor(() => JSON.parse(started.output().stdout) as LabReport, SOON)]);
 }
 
 async function guest(name: string): Promise<GuestReport> {
