@@ -3,6 +3,8 @@ import { PAGE_BYTES } from '@netaccel/core-hooks';
 import type { MappedPages, Memory, Registers } from '@netaccel/core-hooks';
 import type { EventChannel } from '../machine.js';
 
+const GONE = 0xffffffff;
+
 /** A mapped page of registers. */
 export class NativeRegisters implements Registers {
   private readonly words: Uint32Array;
@@ -18,15 +20,18 @@ export class NativeRegisters implements Registers {
     this.first = pages.addresses[0]! >>> 2;
   }
 
-  /** Stores the word, then rings. */
+  /** Stores the word, then rings. Nothing once the page is unmapped: its place may be another's by then. */
   write32(offset: number, value: number): void {
-    Atomics.store(this.words, this.at(offset), value);
-    if (this.mapped) this.doorbell.notify();
+    const at = this.at(offset);
+    if (!this.mapped) return;
+    Atomics.store(this.words, at, value);
+    this.doorbell.notify();
   }
 
-  /** The word as it is. */
+  /** The word as it is; all ones once the page is unmapped, as a device that is gone reads. */
   read32(offset: number): number {
-    return Atomics.load(this.words, this.at(offset));
+    const at = this.at(offset);
+    return this.mapped ? Atomics.load(this.words, at) : GONE;
   }
 
   /** Unmaps the page. Idempotent. */

@@ -106,7 +106,10 @@ describe('registers of another domain', () => {
     }).toThrow(RangeError);
     registers.unmap();
     expect(foreign.held).toBe(0);
-    registers.write32(64, 5);
+    // What had the page's place afterwards is not touched.
+    registers.write32(64, 0x5a5a_a5a5);
+    expect(arena.memory.words.includes(0x5a5a_a5a5)).toBe(false);
+    expect(registers.read32(64)).toBe(0xffff_ffff);
     await rounds();
     expect(libc.notified).toEqual([bell.port]);
     bell.close();
