@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -10,6 +11,7 @@ const packages = readdirSync(new URL('packages', import.meta.url));
 export default defineConfig({
   test: {
     // A slow machine is no failure: what hangs is found all the same.
+    maxWorkers: availableParallelism(),
     testTimeout: 60_000,
     hookTimeout: 60_000,
     coverage: { include: ['packages/*/dist/**/*.js'] },

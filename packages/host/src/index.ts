@@ -25,6 +25,7 @@ export type {
 } from './machine/hardware.js';
 export { MigrationError } from './machine/migration.js';
 export type { MigrationCode, MigrationReport } from './machine/migration.js';
+export type { OneThreadCrashes } from './machine/one-thread-crashes.js';
 export { OneThreadLab, SwitchableSink } from './machine/one-thread-lab.js';
 export type {
   GuestPlan,
@@ -36,7 +37,13 @@ export type {
 } from './machine/one-thread-lab.js';
 export * from './machine/toolstack.js';
 export { DomainWorker, WorkerLab } from './machine/worker-lab.js';
-export type { WorkerGuestPlan, WorkerHost, WorkerHostPlan, WorkerLabPlan } from './machine/worker-lab.js';
+export type {
+  WorkerGuest,
+  WorkerGuestPlan,
+  WorkerHost,
+  WorkerHostPlan,
+  WorkerLabPlan,
+} from './machine/worker-lab.js';
 export { PluginLoadError, loadPlugin, resolvePlugin } from './plugins.js';
 export type { AcceleratorDefinition } from './plugins.js';
 export { Bridge } from './ports/bridge.js';

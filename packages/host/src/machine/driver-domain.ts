@@ -60,7 +60,7 @@ export class DriverDomain {
   readonly registry = new AcceleratorRegistry<BackendAcceleratorDefinition>();
   /** NIC ports by name. */
   readonly ports = new Map<string, NicPort>();
-  /** The vifs' ports of the bridge. */
+  /** @internal The vifs' ports of the bridge. */
   readonly desk: VifDesk;
   /** Netback. */
   readonly driver: NetbackDriver;

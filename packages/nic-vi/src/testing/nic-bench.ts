@@ -18,7 +18,7 @@ export interface NicBenchOptions {
 const SIZE: NicConfig = { vis: 8, bufferPages: 4096, filters: 64 };
 
 /**
- * A bench with the NIC model as device: what {@link ConformanceSubject.bench} wants.
+ * A bench with the NIC model as device: what `ConformanceSubject.bench` wants.
  *
  * @example
  * ```ts

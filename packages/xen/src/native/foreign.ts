@@ -85,7 +85,7 @@ export class NativeForeign implements ForeignGrants {
     return new GntdevPages(this, mappings, addresses);
   }
 
-  /** Ends mappings. */
+  /** @internal Ends mappings. */
   unmap(mappings: readonly Mapping[]): void {
     for (const { address, pages, index } of mappings) {
       this.arena.give(address, pages);
