@@ -3,7 +3,14 @@ import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 export default defineConfig(
-  globalIgnores(['**/dist/', '**/coverage/', '**/.turbo/', 'docs/site/', 'examples/', 'packages/create-plugin/template/']),
+  globalIgnores([
+    '**/dist/',
+    '**/coverage/',
+    '**/.turbo/',
+    'docs/site/',
+    'examples/',
+    'packages/create-plugin/template/',
+  ]),
   eslint.configs.recommended,
   {
     files: ['**/*.ts'],
