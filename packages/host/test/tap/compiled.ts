@@ -75,11 +75,15 @@ const NOBODY = ['unshare', '-m', 'sh', '-c', AS_NOBODY, 'sh'] as const;
 export function nobodyObstacle(): string | undefined {
   if (process.getuid?.() !== 0)
     return 'only root can become another user; this user is an ordinary one itself';
-  const [command, ...args] = [...NOBODY, 'test', '-r', fileURLToPath(import.meta.url)];
+  // It must be able to run this very Node, which may be in somebody's home, and to read the sources.
+  const look =
+    'const { accessSync, constants } = require("node:fs");' +
+    'accessSync(process.argv[1], constants.R_OK); accessSync(process.execPath, constants.X_OK);';
+  const [command, ...args] = [...NOBODY, process.execPath, '-e', look, fileURLToPath(import.meta.url)];
   const tried = spawnSync(command, args, { encoding: 'utf8', cwd: '/' });
   if (tried.status === 0) return undefined;
   const said = tried.error?.message ?? tried.stderr.trim();
-  return said === '' ? 'user 65534 cannot read the sources' : `becoming user 65534 failed: ${said}`;
+  return said === '' ? 'user 65534 cannot read the sources' : `running as user 65534 failed: ${said}`;
 }
 
 /** Everything that a started program says until the last holder of its output is gone. */
