@@ -19,6 +19,8 @@ export interface BenchCase {
   readonly what: string;
   /** Node's own options for its process. */
   readonly node?: readonly string[];
+  /** Whether it runs in one thread: it is then bound to one processor, the same for all that are compared. */
+  readonly oneThread?: true;
   /** Whether the process must be in a user namespace of its own. */
   readonly namespaces?: true;
   run(): Promise<Figures>;

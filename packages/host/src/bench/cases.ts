@@ -1,6 +1,6 @@
 /**
  * The benchmark's cases. Each is run in a process of its own and answers figures; what is compared is decided in
- * `report.ts`. A case that this machine cannot run says why.
+ * `claims.ts`. A case that this machine cannot run says why.
  */
 import { copyCase } from './copy-case.js';
 import { allocationCase, oneHostCase, wireCase } from './frames-cases.js';

@@ -13,6 +13,7 @@ import type { BenchCase, Figures } from './case.js';
 import { cases } from './cases.js';
 import { claims, spread } from './claims.js';
 import type { CaseResult } from './claims.js';
+import { bound, firstProcessor } from './pin.js';
 
 /** The built command: what each case's process runs. */
 const CLI = fileURLToPath(new URL('./cli.js', import.meta.url));
@@ -61,6 +62,7 @@ async function runAll(names: readonly string[], flags: Flags): Promise<number> {
     return ExitCode.ok;
   }
   const progress = new Progress(flags.json);
+  const processor = firstProcessor();
   const results = new Map<string, CaseResult>(
     wanted.map(({ name, what }) => [name, { name, what, figures: [] }]),
   );
@@ -73,7 +75,7 @@ async function runAll(names: readonly string[], flags: Flags): Promise<number> {
         if (result.unavailable !== undefined) continue;
         progress.show(`round ${round + 1} of ${flags.repeat}: ${one.name}`);
         try {
-          const answer = await inProcess(one);
+          const answer = await inProcess(one, processor);
           if ('figures' in answer) result.figures.push(answer.figures);
           else result.unavailable = answer.unavailable;
         } catch (error) {
@@ -91,12 +93,13 @@ async function runAll(names: readonly string[], flags: Flags): Promise<number> {
     printJson({
       schema: 'netaccel.bench/1',
       environment: environment(),
+      processor,
       repeat: flags.repeat,
       cases: all.map(summed),
       claims: held,
       broken,
     });
-  else show(all, held, broken);
+  else show(all, held, broken, processor);
   return broken.length > 0 ? ExitCode.failed : ExitCode.ok;
 }
 
@@ -121,9 +124,12 @@ async function runOne(name: string): Promise<number> {
   return ExitCode.ok;
 }
 
-function inProcess(one: BenchCase): Promise<CaseAnswer> {
+function inProcess(one: BenchCase, processor: number | null): Promise<CaseAnswer> {
+  const command = [execPath, ...(one.node ?? []), CLI, 'bench', '--case', one.name];
+  const [program, ...args] =
+    one.oneThread === true && processor !== null ? bound(processor, command) : command;
   return new Promise((resolve, reject) => {
-    const child = spawn(execPath, [...(one.node ?? []), CLI, 'bench', '--case', one.name], {
+    const child = spawn(program!, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: CASE_TIMEOUT_MS,
       killSignal: 'SIGKILL',
@@ -151,9 +157,19 @@ function summed(result: CaseResult): object {
   };
 }
 
-function show(all: readonly CaseResult[], held: ReturnType<typeof claims>, broken: readonly string[]): void {
+function show(
+  all: readonly CaseResult[],
+  held: ReturnType<typeof claims>,
+  broken: readonly string[],
+  processor: number | null,
+): void {
   const { node, cpus, platform } = environment();
-  console.log(`Node ${node}, ${cpus} CPUs, ${platform}; median (least to most)\n`);
+  console.log(`Node ${node}, ${cpus} CPUs, ${platform}; median (least to most)`);
+  console.log(
+    processor === null
+      ? 'Nothing is bound to a processor (that needs Linux and taskset): cases may differ by where they ran.\n'
+      : `Cases of one thread are bound to processor ${processor}.\n`,
+  );
   printTable(
     ['case', 'figure', 'median', 'least', 'most'],
     all.flatMap((result) =>

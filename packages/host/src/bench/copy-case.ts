@@ -11,6 +11,7 @@ const FRAMES = 4_000_000;
 export function copyCase(size: number): BenchCase {
   return {
     name: `copy-${size}`,
+    oneThread: true,
     what: `two bare copies of ${size} B, buffers as far apart as a path's`,
     run: () => {
       const memory = SharedMemory.ofPages(PAGES);

@@ -21,6 +21,7 @@ const ALLOCATION_FRAMES = 10_000_000;
 export function wireCase(path: Path, size: number): BenchCase {
   return {
     name: `wire-${path}-${size}`,
+    oneThread: true,
     what: `${size} B frames across the wire, ${path}`,
     run: async () => {
       const lab = await start(path, size);
@@ -36,6 +37,7 @@ export function wireCase(path: Path, size: number): BenchCase {
 export function oneHostCase(size: number): BenchCase {
   return {
     name: `one-host-${size}`,
+    oneThread: true,
     what: `${size} B frames between two guests of one host, slow path`,
     run: async () => {
       const lab = await OneHostLab.start(size);
@@ -50,6 +52,7 @@ export function allocationCase(path: 'slow' | 'fast'): BenchCase {
   return {
     name: `allocation-${path}`,
     node: ['--expose-gc', '--min-semi-space-size=128', '--max-semi-space-size=128'],
+    oneThread: true,
     what: `heap bytes allocated a frame, ten million frames of 64 B, ${path} path`,
     run: async () => {
       const lab = await start(path, 64);

@@ -21,6 +21,7 @@ const PAGES = 2048;
 export function trafficCase(size: number): BenchCase {
   return {
     name: `traffic-${size}`,
+    oneThread: true,
     what: `the source and the check of ${size} B frames alone, no path between them`,
     run: async () => {
       const machine = new SimMachine({ seed: 1, pages: PAGES, name: 'alone' });
