@@ -90,6 +90,17 @@ export function demoProblems(report) {
   for (const when of ['attach', 'detach']) {
     check(switchover[when], `switchover.${when}`, top['mode'] === 'frames');
   }
+  if (top['mode'] === 'frames') {
+    const replay = object(top['replay'], 'replay');
+    for (const path of ['slow', 'fast']) {
+      check(replay[path], `replay.${path}`, true);
+      const { accelerated } = object(replay[path], `replay.${path}`);
+      const { rxFast } = object(accelerated, `replay.${path}.accelerated`);
+      const fast = number(rxFast, `replay.${path}.accelerated.rxFast`) > 0;
+      if (fast !== (path === 'fast'))
+        problems.push(`replay.${path}: ${String(rxFast)} frames came the fast way`);
+    }
+  }
   const plugin = object(top['plugin'], 'plugin');
   for (const field of ['frontend', 'backend', 'contract']) {
     if (plugin[field] === undefined) problems.push(`plugin.${field} is missing`);

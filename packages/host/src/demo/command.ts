@@ -174,7 +174,8 @@ function show(result: DemoResult): void {
       `${what.padEnd(14)} ${check.received} of ${check.sent} ${result.mode === 'tap' ? 'bytes' : 'frames'}: ` +
         (faults(check) === 0
           ? styled('green', 'none lost, doubled, reordered or corrupted')
-          : styled('red', JSON.stringify(check))),
+          : styled('red', JSON.stringify(check))) +
+        ('accelerated' in check ? `; ${check.accelerated.rxFast} came the fast way` : ''),
     );
   console.log(
     `plugin         ${result.plugin.backend} and ${result.plugin.frontend}, contract ${result.plugin.contract}`,

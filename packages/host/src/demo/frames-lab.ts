@@ -355,7 +355,8 @@ export class FramesRun {
   }
 }
 
-function difference(now: Accelerated, before: Accelerated): Accelerated {
+/** What happened between two looks. */
+export function difference(now: Accelerated, before: Accelerated): Accelerated {
   const declines: Record<string, number> = {};
   for (const [reason, n] of Object.entries(now.declines)) {
     const more = n - (before.declines[reason] ?? 0);

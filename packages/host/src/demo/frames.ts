@@ -8,7 +8,7 @@ import { environment } from './environment.js';
 import { FramesLab } from './frames-lab.js';
 import type { Stretch } from './frames-lab.js';
 import { addChecks, median, ratiosOf, since } from './figures.js';
-import { replayCapture } from './replay.js';
+import { replayBothWays } from './replay.js';
 import type { Accelerated, DemoResult, Moment, Path, Run, Sample, Stage } from './result.js';
 
 /** How a demo is run. */
@@ -52,10 +52,8 @@ export async function framesDemo(options: DemoOptions): Promise<DemoResult> {
     const runs: Run[] = [];
     for (const size of SIZES) runs.push(...(await compare(lab, size, options)));
     progress('replaying a capture by the slow path, then by both');
-    const slow = await replayCapture(lab);
-    await lab.load();
+    const replay = await replayBothWays(lab);
     const plugin = lab.pluginNames();
-    const fast = await replayCapture(lab);
     await lab.unload();
     const switchover = await switchOver(lab, options);
     return {
@@ -64,7 +62,7 @@ export async function framesDemo(options: DemoOptions): Promise<DemoResult> {
       ...(options.reason === undefined ? {} : { modeReason: options.reason }),
       runs,
       ratios: ratiosOf(runs),
-      replay: { slow, fast },
+      replay,
       switchover,
       plugin: { ...plugin, contract: CONTRACT_VERSION },
       environment: environment(),

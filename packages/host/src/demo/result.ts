@@ -77,6 +77,12 @@ export interface Moment {
   readonly what: string;
 }
 
+/** What became of a replayed capture's frames, and what the plugins did meanwhile. */
+export interface Replay extends Check {
+  /** What the plugins did. */
+  readonly accelerated: Accelerated;
+}
+
 /** What `netaccel demo --json` prints. */
 export interface DemoResult {
   /** Names this format. */
@@ -95,7 +101,7 @@ export interface DemoResult {
     readonly fastOverNative: number;
   };
   /** Frames mode: a capture file sent by the slow path alone, and with the plugin. */
-  readonly replay?: { readonly slow: Check; readonly fast: Check };
+  readonly replay?: { readonly slow: Replay; readonly fast: Replay };
   /** The plugin loaded and unloaded under traffic. */
   readonly switchover: {
     readonly attach: Check;
