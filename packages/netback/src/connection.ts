@@ -235,6 +235,9 @@ export class Connection {
       rxPort === null
         ? txChannel
         : queue.bind((handler) => domain.events.bindInterdomain(guest, rxPort, handler));
+    // A predecessor that crashed may have published responses and not said so: the guest has to look.
+    txChannel.notify();
+    if (rxChannel !== txChannel) rxChannel.notify();
     queue.raise();
   }
 

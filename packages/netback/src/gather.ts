@@ -88,8 +88,9 @@ export class Gather {
   /** Whether the group is joined or left. */
   joins = false;
 
-  /** Id of each slot of the packet in hand. */
+  /** By slot of the batch: its id, and the status that it is to be answered with. */
   private readonly ids = new Uint16Array(TX_RING_SLOTS);
+  private readonly statuses = new Int16Array(TX_RING_SLOTS);
   /** By slot of the batch: 1 where it held extra info. */
   private readonly isExtra = new Uint8Array(TX_RING_SLOTS);
   private marked = false;
@@ -138,30 +139,35 @@ export class Gather {
   }
 
   /**
-   * Takes the packet in hand from the ring, and writes the response of each of its slots into that slot: `status`
-   * for requests, null for extras. The guest sees them when the ring is published.
+   * Takes the packet in hand from the ring; each of its slots is to be answered: with `status` where it was a
+   * request, with null where it was extra info.
    */
   commit(status: number): void {
-    const { ring, halves } = this;
-    const at = ring.slot(ring.consumed) >>> 1;
-    halves[at + RESPONSE_ID] = this.id;
-    halves[at + RESPONSE_STATUS] = status;
-    for (let slot = 1; slot < this.slots; slot++) this.answer(this.taken + slot, this.ids[slot]!, status);
-    this.taken += this.slots;
-    ring.consumed = (ring.consumed + this.slots) >>> 0;
+    const { ring, ids, statuses, taken, slots } = this;
+    ids[taken] = this.id;
+    statuses[taken] = status;
+    for (let slot = taken + 1; slot < taken + slots; slot++)
+      statuses[slot] = this.isExtra[slot] === 1 ? Status.null : status;
+    this.taken += slots;
+    ring.consumed = (ring.consumed + slots) >>> 0;
   }
 
-  /** Changes the responses of the batch's slots from `from` up to `to` to an error. */
+  /** Changes the answers to the batch's slots from `from` up to `to` to an error. */
   fail(from: number, to: number): void {
-    for (let slot = from; slot < to; slot++)
-      if (this.isExtra[slot] === 0)
-        this.halves[(this.ring.slot((this.first + slot) >>> 0) >>> 1) + RESPONSE_STATUS] = Status.error;
+    for (let slot = from; slot < to; slot++) if (this.isExtra[slot] === 0) this.statuses[slot] = Status.error;
   }
 
-  private answer(slot: number, id: number, status: number): void {
-    const at = this.ring.slot((this.first + slot) >>> 0) >>> 1;
-    this.halves[at + RESPONSE_ID] = id;
-    this.halves[at + RESPONSE_STATUS] = this.isExtra[slot] === 1 ? Status.null : status;
+  /**
+   * Writes each response over its request. Only when nothing but publishing them is left to do: a request that was
+   * written over and not published is lost to whoever takes the ring up after a crash.
+   */
+  answer(): void {
+    const { ring, halves, ids, statuses, first } = this;
+    for (let slot = 0; slot < this.taken; slot++) {
+      const at = ring.slot((first + slot) >>> 0) >>> 1;
+      halves[at + RESPONSE_ID] = ids[slot]!;
+      halves[at + RESPONSE_STATUS] = statuses[slot]!;
+    }
   }
 
   /** The slots after the first, and the verdict on the packet as a whole. */
@@ -195,7 +201,7 @@ export class Gather {
     do {
       if (this.slots === waiting) return Gathered.incomplete;
       const at = ring.slot((ring.consumed + this.slots) >>> 0);
-      this.ids[this.slots] = 0;
+      this.ids[this.taken + this.slots] = 0;
       this.isExtra[this.taken + this.slots] = 1;
       this.marked = true;
       this.slots++;
@@ -234,7 +240,7 @@ export class Gather {
       const offset = halves[(at >>> 1) + OFFSET]!;
       const size = halves[(at >>> 1) + SIZE]!;
       flags = halves[(at >>> 1) + FLAGS]!;
-      ids[this.slots] = halves[(at >>> 1) + ID]!;
+      ids[this.taken + this.slots] = halves[(at >>> 1) + ID]!;
       isExtra[this.taken + this.slots] = 0;
       this.slots++;
       if (++data > MIN_SLOTS_PER_PACKET) {

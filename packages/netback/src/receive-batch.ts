@@ -2,8 +2,9 @@
  * A batch of packets on their way to the guest: requests taken off the receive ring, copies lined up, responses
  * written into their slots, all of it carried out and published at once.
  *
- * A response lies in the slot of its request (netif.h), so it is written where the request was read; the guest
- * sees it when the ring is published. Frames are held until the copies are done. Used by `GuestReceive`.
+ * A response lies in the slot of its request (netif.h): it is put together here and written over the request only
+ * when nothing but publishing is left to do, so that a crash loses no request to whoever takes the ring up. Frames
+ * are held until the copies are done. Used by `GuestReceive`.
  */
 import { PAGE_BYTES, Segmentation, holdChain, releaseChain } from '@netaccel/core-hooks';
 import type { Address, Frame } from '@netaccel/core-hooks';
@@ -25,6 +26,8 @@ import type { HashSettings } from './hash.js';
 import { RxDrop } from './statistics.js';
 import type { Counters } from './statistics.js';
 
+const SLOT_WORDS = rxResponse.size >>> 2;
+const SLOT_MASK = RX_RING_SLOTS - 1;
 const REQUEST_ID = rxRequest.fields.id.offset >>> 1;
 const REQUEST_GREF = rxRequest.fields.gref.offset >>> 2;
 const ID = rxResponse.fields.id.offset >>> 1;
@@ -35,8 +38,6 @@ const EXTRA_TYPE = extraGso.fields.type.offset;
 const EXTRA_FLAGS = extraGso.fields.flags.offset;
 const GSO_SIZE = extraGso.fields.size.offset >>> 1;
 const GSO_TYPE = extraGso.fields.gsoType.offset;
-const GSO_PAD = extraGso.fields.pad.offset;
-const GSO_FEATURES = extraGso.fields.features.offset >>> 1;
 const HASH_TYPE = extraHash.fields.hashType.offset;
 const HASH_ALGORITHM = extraHash.fields.algorithm.offset;
 const HASH_VALUE = extraHash.fields.value.offset >>> 2;
@@ -81,15 +82,18 @@ export class ReceiveBatch {
   private readonly copyEnds = new Uint16Array(RX_RING_SLOTS);
   private readonly held = new Array<Frame>(RX_RING_SLOTS);
   private heldCount = 0;
+  /** The ring's memory. */
   private readonly words: Uint32Array;
   private readonly halves: Uint16Array;
-  private readonly bytes: Uint8Array;
+  /** Responses by ring slot, as they will lie on the ring. */
+  private readonly answers = new Uint32Array(RX_RING_SLOTS * SLOT_WORDS);
+  private readonly answerHalves = new Uint16Array(this.answers.buffer);
+  private readonly answerBytes = new Uint8Array(this.answers.buffer);
 
   constructor(private readonly around: BatchSurroundings) {
-    const { words, halves, bytes } = around.domain.memory;
+    const { words, halves } = around.domain.memory;
     this.words = words;
     this.halves = halves;
-    this.bytes = bytes;
   }
 
   /** Whether `slots` buffers are posted; reads the ring's index only when those known of do not suffice. */
@@ -117,18 +121,13 @@ export class ReceiveBatch {
 
   /** Lines up a frame of one fragment and no extras that fits in one slot, which most are. */
   placeWhole(frame: Frame, flags: number): void {
-    const { halves } = this;
     const { ring } = this.around;
     const index = ring.consumed;
     const at = ring.slot(index);
-    const id = halves[(at >>> 1) + REQUEST_ID]!;
     const copy = this.copies.toGrant(this.words[(at >>> 2) + REQUEST_GREF]!, 0, frame.address, frame.length);
     this.copySlots[copy] = index;
     this.copyEnds[this.packets++] = copy + 1;
-    halves[(at >>> 1) + ID] = id;
-    halves[(at >>> 1) + OFFSET] = 0;
-    halves[(at >>> 1) + FLAGS] = flags;
-    halves[(at >>> 1) + STATUS] = frame.length;
+    this.answer(index, this.halves[(at >>> 1) + REQUEST_ID]!, flags, frame.length);
     ring.consumed = (index + 1) >>> 0;
     this.posted--;
   }
@@ -140,7 +139,7 @@ export class ReceiveBatch {
    * @param hash what the frame was hashed to, or null.
    */
   place(frame: Frame, flags: number, piece: Piece | null, hash: HashSettings | null): void {
-    const { copies, copySlots, halves, words } = this;
+    const { copies, copySlots } = this;
     const { ring } = this.around;
     const gso = piece === null && frame.segmentation !== Segmentation.none;
     const extra = gso || hash !== null;
@@ -160,8 +159,8 @@ export class ReceiveBatch {
     for (let first = true; left > 0; first = false) {
       const index = ring.consumed;
       const at = ring.slot(index);
-      const id = halves[(at >>> 1) + REQUEST_ID]!;
-      const ref = words[(at >>> 2) + REQUEST_GREF]!;
+      const id = this.halves[(at >>> 1) + REQUEST_ID]!;
+      const ref = this.words[(at >>> 2) + REQUEST_GREF]!;
       const fill = left < PAGE_BYTES ? left : PAGE_BYTES;
       for (let done = 0; done < fill;) {
         if (sourceLeft === 0) {
@@ -181,10 +180,7 @@ export class ReceiveBatch {
         done += take;
       }
       left -= fill;
-      halves[(at >>> 1) + ID] = id;
-      halves[(at >>> 1) + OFFSET] = 0;
-      halves[(at >>> 1) + FLAGS] = left > 0 ? flags | RxFlag.moreData : flags;
-      halves[(at >>> 1) + STATUS] = fill;
+      this.answer(index, id, left > 0 ? flags | RxFlag.moreData : flags, fill);
       ring.consumed = (index + 1) >>> 0;
       this.posted--;
       flags = 0;
@@ -212,6 +208,7 @@ export class ReceiveBatch {
     counters.rxBytes += bytes;
     if (failed !== 0) this.judge();
     copies.clear();
+    this.writeAnswers();
     ring.produced = ring.consumed;
     if (ring.publish()) this.around.notify();
     this.release();
@@ -226,7 +223,7 @@ export class ReceiveBatch {
   /** Some copies did not happen: their responses say so, and their packets count as lost. */
   private judge(): void {
     const { copies, copySlots, copyEnds } = this;
-    const { counters, ring } = this.around;
+    const { counters } = this.around;
     let copy = 0;
     for (let packet = 0; packet < this.packets; packet++) {
       let failed = false;
@@ -235,7 +232,7 @@ export class ReceiveBatch {
         bytes += copies.lengths[copy]!;
         if (copies.status[copy] === GrantStatus.okay) continue;
         failed = true;
-        this.halves[(ring.slot(copySlots[copy]!) >>> 1) + STATUS] = Status.error;
+        this.answerHalves[(copySlots[copy]! & SLOT_MASK) * SLOT_WORDS * 2 + STATUS] = Status.error;
       }
       if (!failed) continue;
       counters.rxFrames--;
@@ -244,12 +241,36 @@ export class ReceiveBatch {
     }
   }
 
-  /** Takes the next slot for extra info: it uses up the buffer that was posted there. */
-  private extraSlot(type: number, more: boolean): Address {
+  /** Puts the response to the request at `index` together. */
+  private answer(index: number, id: number, flags: number, status: number): void {
+    const at = (index & SLOT_MASK) * SLOT_WORDS * 2;
+    this.answerHalves[at + ID] = id;
+    this.answerHalves[at + OFFSET] = 0;
+    this.answerHalves[at + FLAGS] = flags;
+    this.answerHalves[at + STATUS] = status;
+  }
+
+  /** Writes each response over its request. */
+  private writeAnswers(): void {
+    const { words, answers } = this;
     const { ring } = this.around;
-    const at = ring.slot(ring.consumed);
-    this.bytes[at + EXTRA_TYPE] = type;
-    this.bytes[at + EXTRA_FLAGS] = more ? ExtraFlag.more : 0;
+    for (let index = ring.produced; index !== ring.consumed; index = (index + 1) >>> 0) {
+      const to = ring.slot(index) >>> 2;
+      const from = (index & SLOT_MASK) * SLOT_WORDS;
+      for (let word = 0; word < SLOT_WORDS; word++) words[to + word] = answers[from + word]!;
+    }
+  }
+
+  /**
+   * Takes the next slot for extra info: it uses up the buffer that was posted there.
+   * @returns where its words begin in `answers`.
+   */
+  private extraSlot(type: number, more: boolean): number {
+    const { ring } = this.around;
+    const at = (ring.consumed & SLOT_MASK) * SLOT_WORDS;
+    this.answers.fill(0, at, at + SLOT_WORDS);
+    this.answerBytes[4 * at + EXTRA_TYPE] = type;
+    this.answerBytes[4 * at + EXTRA_FLAGS] = more ? ExtraFlag.more : 0;
     ring.consumed = (ring.consumed + 1) >>> 0;
     this.posted--;
     return at;
@@ -257,17 +278,15 @@ export class ReceiveBatch {
 
   private placeSegmentation(frame: Frame, more: boolean): void {
     const at = this.extraSlot(ExtraType.gso, more);
-    this.halves[(at >>> 1) + GSO_SIZE] = frame.segmentBytes;
-    this.bytes[at + GSO_TYPE] = frame.segmentation;
-    this.bytes[at + GSO_PAD] = 0;
-    this.halves[(at >>> 1) + GSO_FEATURES] = 0;
+    this.answerHalves[2 * at + GSO_SIZE] = frame.segmentBytes;
+    this.answerBytes[4 * at + GSO_TYPE] = frame.segmentation;
   }
 
   private placeHash(hash: HashSettings): void {
     const at = this.extraSlot(ExtraType.hash, false);
-    this.bytes[at + HASH_TYPE] = hash.type;
-    this.bytes[at + HASH_ALGORITHM] = HashAlgorithm.toeplitz;
-    this.words[(at >>> 2) + HASH_VALUE] = hash.value;
+    this.answerBytes[4 * at + HASH_TYPE] = hash.type;
+    this.answerBytes[4 * at + HASH_ALGORITHM] = HashAlgorithm.toeplitz;
+    this.answers[at + HASH_VALUE] = hash.value;
   }
 
   private release(): void {

@@ -250,9 +250,10 @@ export class GuestTransmit {
     return Status.okay;
   }
 
-  /** Lets the guest see the responses, which lie in their slots already. */
+  /** Lets the guest see the responses. */
   private respond(): void {
     const { ring } = this.around;
+    this.gather.answer();
     ring.produced = ring.consumed;
     if (ring.publish()) this.around.notify();
   }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Checksum, FramePool, PAGE_BYTES, Segmentation, releaseChain } from '@netaccel/core-hooks';
 import type { Frame } from '@netaccel/core-hooks';
 import { GrantStatus } from '@netaccel/xen';
-import { RxFlag, Status } from '@netaccel/xen/netif';
+import { RxFlag, Status, rxRequest } from '@netaccel/xen/netif';
 import { build, complete, cutNaively, isBlank, verify } from './frames.js';
 import { CLEAN_END, VifLab, pattern } from './lab.js';
 import { NEAR_WRAP, concat } from './scripted-frontend.js';
@@ -104,6 +104,31 @@ describe('what goes to the guest', () => {
         { bytes, slots, flags: slots > 1 ? RxFlag.moreData : 0, gso: null },
       ]);
     }
+    await sender.end();
+  });
+
+  test('leaves requests as they are until it is there: a backend that crashes loses no posted buffer', async () => {
+    const sender = await Sender.make();
+    await sender.post(20);
+    const { rx, guest } = sender.queue;
+    const requests = (): Uint8Array[] =>
+      Array.from({ length: 6 }, (_, n) => {
+        const at = rx.slot((rx.consumed + n) >>> 0);
+        return guest.memory.bytes.slice(at, at + rxRequest.size);
+      });
+    const posted = requests();
+    const large = build({ payload: pattern(9000), checksum: 'pseudo' });
+    sender.deliver(pattern(60));
+    sender.deliver(large, {
+      checksum: Checksum.blank,
+      segmentation: Segmentation.tcpv4,
+      segmentBytes: 1448,
+    });
+    sender.deliver(pattern(60), { fragments: [30, 30] });
+    expect(requests()).toEqual(posted);
+    await sender.flush();
+    expect(requests()).not.toEqual(posted);
+    expect(sender.queue.packets()).toHaveLength(3);
     await sender.end();
   });
 

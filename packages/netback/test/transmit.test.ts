@@ -53,6 +53,27 @@ describe('what the guest sends', () => {
     expect(await lab.end()).toEqual(CLEAN_END);
   });
 
+  test('lies on the ring as the guest wrote it until it is answered: a backend that crashes loses no request', async () => {
+    const lab = await VifLab.connected({}, { start: NEAR_WRAP });
+    const { queue } = lab.frontend;
+    const from = queue.tx.consumed;
+    queue.packet(pattern(100));
+    queue.packet(pattern(9000), { gso: { type: Segmentation.tcpv4, size: 1448 }, flags: TxFlag.csumBlank });
+    queue.packet(build({ payload: pattern(20), checksum: 'pseudo' }), { flags: TxFlag.csumBlank });
+    const requests = (): Uint8Array[] =>
+      Array.from({ length: (queue.tx.produced - from) >>> 0 }, (_, n) => {
+        const at = queue.tx.slot((from + n) >>> 0);
+        return queue.guest.memory.bytes.slice(at, at + txRequest.size);
+      });
+    const written = requests();
+    const seen: Uint8Array[][] = [];
+    lab.network.onFlush = () => seen.push(requests());
+    await exchange(lab);
+    expect(seen).toEqual([written]);
+    expect(requests()).not.toEqual(written);
+    expect(await lab.end()).toEqual(CLEAN_END);
+  });
+
   test('keeps going over the wrap of the indices, one flush and one notification per batch', async () => {
     const lab = await VifLab.connected({}, { start: NEAR_WRAP });
     const { queue } = lab.frontend;
