@@ -26,9 +26,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 log=${XENLAB_LOG:-$work/console}
 libraries=$cache/sys/usr/lib/x86_64-linux-gnu
+# In the foreground, so that QEMU ends with the group that this script is in.
 # The CPU has neither AVX nor SMAP: QEMU 7.2 does not emulate them well enough for Xen's paravirtualised guests.
 status=0
-QEMU_MODULE_DIR=$libraries/qemu timeout "$limit" \
+QEMU_MODULE_DIR=$libraries/qemu timeout --foreground "$limit" \
   "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$cache/sys/usr/bin/qemu-system-x86_64" \
   -L "$cache/sys/usr/share/qemu" -L "$cache/sys/usr/share/seabios" \
   -nodefaults -no-user-config -display none -no-reboot \

@@ -28,6 +28,7 @@ export async function stage(folder) {
   writeFileSync(entry, ENTRY);
   await bundle({ netaccel: entry }, folder, '.mjs');
   rmSync(entry);
+  await bundle({ hostile: join(here, 'guest/hostile.mjs') }, folder, '.mjs');
   for (const plugin of PLUGINS) {
     const from = join(root, 'packages', plugin);
     const to = join(folder, 'node_modules/@netaccel', plugin);

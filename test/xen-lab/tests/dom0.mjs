@@ -2,7 +2,9 @@
 // what came out. Runs inside the lab, under its Node; `../test.mjs` on the machine outside reads the lines.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { get } from 'node:http';
 import { createServer } from 'node:net';
+import { text } from 'node:stream/consumers';
 
 const CLI = '/host/netaccel.mjs';
 const BRIDGE = 'xenbr0';
@@ -60,6 +62,11 @@ export function makeBridge(mtu = 9000) {
       ip addr add ${DOM0}/24 dev ${BRIDGE}; ip link set ${BRIDGE} up`);
 }
 
+const sumOf = (lines, name) =>
+  lines
+    .filter((line) => line.startsWith(name))
+    .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+
 /** Our daemon. */
 export class Backend {
   driver = 'netaccel';
@@ -85,37 +92,43 @@ export class Backend {
     this.child = spawn('node', args, { stdio: ['ignore', out, out] });
     this.ended = new Promise((resolve) => this.child.once('exit', (code, signal) => resolve(signal ?? code)));
     await until('the backend starts', () => {
-      if (this.child.exitCode !== null) throw new Error(`the backend ended: ${this.text().slice(-400)}`);
+      if (this.child.exitCode !== null) throw new Error(`the backend ended: ${this.said().slice(-400)}`);
       return this.lines('started').length > before;
     });
   }
 
-  text() {
+  said() {
     return existsSync(this.log) ? readFileSync(this.log, 'utf8') : '';
   }
 
   /** Records of its log. */
   lines(event) {
-    return this.text()
+    return this.said()
       .split('\n')
       .filter((line) => line.startsWith('{'))
       .map((line) => JSON.parse(line))
       .filter((record) => record.event === event);
   }
 
-  /** A sum of its metrics' samples by name and part of the labels. */
-  async metric(name, labels = '') {
-    const text = await (await fetch('http://127.0.0.1:9190/metrics')).text();
-    const rows = text.split('\n').filter((row) => row.startsWith(name) && row.includes(labels));
-    return rows.reduce((sum, row) => sum + Number(row.split(' ').at(-1)), 0);
+  /** Its metrics, as lines. A connection for each look: one that is kept may be a killed predecessor's. */
+  metrics() {
+    return new Promise((resolve, reject) => {
+      get('http://127.0.0.1:9190/metrics', { agent: false }, (response) => {
+        text(response).then((body) => resolve(body.split('\n')), reject);
+      }).once('error', reject);
+    });
+  }
+
+  /** The sum of its metrics' samples of that name. */
+  async metric(name) {
+    return sumOf(await this.metrics(), name);
   }
 
   /** What it holds. */
   async held() {
-    const ledger = {};
-    for (const what of ['grants', 'mappings', 'ports', 'watches', 'tasks', 'pages'])
-      ledger[what] = await this.metric('netaccel_held', `"${what}"`);
-    return ledger;
+    const lines = await this.metrics();
+    const kinds = ['grants', 'mappings', 'ports', 'watches', 'tasks', 'pages'];
+    return Object.fromEntries(kinds.map((what) => [what, sumOf(lines, `netaccel_held{what="${what}"}`)]));
   }
 
   kill(signal) {
@@ -150,6 +163,29 @@ export const vifInterfaces = () =>
 export const vifNodes = () =>
   sh('xenstore-ls -f /local/domain/0/backend/vif 2>/dev/null | grep -c /frontend-id || true').trim();
 
+/** What our daemon holds, and what is there because of it. */
+export const residueOf = async (backend) => ({
+  ...(await backend.held()),
+  interfaces: vifInterfaces(),
+  nodes: vifNodes(),
+});
+
+/** Waits until nothing is held but what was held before: the last steps of an end take a moment. */
+export async function nothingLeft(backend, before) {
+  let seen;
+  await until(
+    'all is given back',
+    async () => {
+      seen = await residueOf(backend);
+      return JSON.stringify(seen) === JSON.stringify(before);
+    },
+    60,
+  ).catch((error) => {
+    if (seen === undefined) throw error;
+    expect('what is held', seen, before);
+  });
+}
+
 const AGENT =
   'stty -echo -F /dev/hvc0; echo @agent; while read -r number line; do eval "$line"; ' +
   'echo "@done $number $?"; done </dev/hvc0';
@@ -176,15 +212,16 @@ export class Guest {
 
   /** Waits until it takes commands: the `nth` time that it has booted. */
   async up(nth = 1) {
-    await until(
-      `${this.name} boots`,
-      () => {
-        if (this.child.exitCode !== null)
-          throw new Error(`${this.name} did not start: ${this.console().slice(-300)}`);
-        return this.console().split('@agent').length > nth;
-      },
-      120,
-    );
+    await until(`${this.name} boots`, () => {
+      if (this.child.exitCode !== null)
+        throw new Error(`${this.name} did not start: ${this.console().slice(-300)}`);
+      return this.console().split('@agent').length > nth;
+    });
+    this.moved();
+  }
+
+  /** It is another domain now: it has booted, or was restored. */
+  moved() {
     this.id = run('xl', ['domid', this.name]).trim();
     this.terminal = run('xenstore-read', [`/local/domain/${this.id}/console/tty`]).trim();
   }
@@ -226,6 +263,51 @@ export class Guest {
     await this.ended;
   }
 }
+
+/** Options of a guest that runs the product. */
+export const PRODUCT = [
+  '-m',
+  '700',
+  ...['/lab/node', '/host/netaccel.mjs', '/host/hostile.mjs', '/host/node_modules'].flatMap((path) => [
+    '-f',
+    path,
+  ]),
+];
+
+/** Our frontend in a guest of its own: `netaccel xen frontend` with an interface `eth0`. */
+export class FrontendGuest extends Guest {
+  constructor(name, backend, options = []) {
+    super(name, backend, [...PRODUCT, ...options]);
+  }
+
+  /** Starts it, and waits until it answers; answers the seconds. Nothing else runs meanwhile: the guest is slow. */
+  async network(address = '10.0.0.2') {
+    const from = Date.now();
+    await this.exec(
+      'echo 8192 >/sys/module/xen_gntalloc/parameters/limit; ' +
+        `node /host/netaccel.mjs xen frontend --tap eth0 --address ${address}/24 --plugins-from /host ` +
+        '>/tmp/log 2>&1 & echo $! >/tmp/pid; ' +
+        `n=0; until grep -q '"started"' /tmp/log; do sleep 1; n=$((n+1)); [ $n -lt 150 ] || break; done; ` +
+        `/bin/ping -q -c 1 -W 20 ${DOM0} >/dev/null || { cat /tmp/log; false; }`,
+      200,
+    );
+    return Math.round((Date.now() - from) / 1000);
+  }
+
+  /** Ends it; answers what it said by name of the event. */
+  async stop() {
+    await this.exec('p=$(cat /tmp/pid); kill $p; while kill -0 $p 2>/dev/null; do sleep 0.2; done');
+    const records = (await this.exec('cat /tmp/log'))
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line));
+    console.log(`@frontend ${JSON.stringify(records.slice(-6))}`);
+    return (event) => records.find((record) => record.event === event);
+  }
+}
+
+/** What is held, all kinds together. */
+export const total = (ledger) => Object.values(ledger).reduce((sum, n) => sum + n, 0);
 
 /** Serves `bytes` on one port and takes what comes on another; answers what came. */
 export function fileServer(bytes) {

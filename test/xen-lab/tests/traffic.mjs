@@ -23,17 +23,21 @@ for (let size = 65; size <= LARGEST; size += 499) sizes.add(size);
 for (const edge of [1472, 4054, 8150, LARGEST])
   for (const size of [edge - 1, edge, edge + 1]) if (size <= LARGEST) sizes.add(size);
 
-const IPERF = { tcp: 4, udp: 3 };
+/** `--quick`: our backend alone, and little time for each measurement. */
+const quick = process.argv.includes('--quick');
+/** Seconds. */
+const IPERF = quick ? { tcp: 3, udp: 1, offloads: 1 } : { tcp: 4, udp: 3, offloads: 2 };
 const figures = {};
 
-/** Mbit/s that the receiver saw, and datagrams lost. */
+/** Mbit/s that the receiver saw, datagrams lost, and segments that the sender sent again. */
 async function iperf(guest, seconds, ...options) {
   const text = await guest.exec(`iperf3 -c ${DOM0} -t ${seconds} -f m ${options.join(' ')}`);
   const line = text.split('\n').find((row) => row.includes('receiver')) ?? '';
   const [, rate] = /([\d.]+) Mbits\/sec/.exec(line) ?? [];
   const [, lost] = /(\d+)\/\d+ \(/.exec(line) ?? [];
   if (rate === undefined || Number(rate) === 0) throw new Error(`nothing arrived: ${text.slice(-200)}`);
-  return { rate: Number(rate), lost: Number(lost ?? 0) };
+  const [, again] = /bits\/sec +(\d+) +sender/.exec(text) ?? [];
+  return { rate: Number(rate), lost: Number(lost ?? 0), again: Number(again ?? 0) };
 }
 
 function checksumErrors(text) {
@@ -90,8 +94,9 @@ async function traffic(backend) {
     ['TCP, dom0 to guest', ['-R']],
   ])
     await row(name, async () => {
-      rates[name] = (await iperf(guest, IPERF.tcp, ...options)).rate;
-      return `${rates[name]} Mbit/s`;
+      const { rate, again } = await iperf(guest, IPERF.tcp, ...options);
+      rates[name] = rate;
+      return `${rate} Mbit/s, ${again} segments sent again`;
     });
   for (const [name, options] of [
     ['UDP, guest to dom0', []],
@@ -99,19 +104,20 @@ async function traffic(backend) {
   ])
     await row(name, async () => {
       const { rate, lost } = await iperf(guest, IPERF.udp, '-u', '-b', '10M', '-l', '1400', ...options);
-      if (lost > 0) throw new Error(`${lost} datagrams lost`);
-      return `${rate} Mbit/s, 0 lost`;
+      // What the kernel's own backend loses is no failure of ours.
+      if (lost > 0 && backend instanceof Backend) throw new Error(`${lost} datagrams lost`);
+      return `${rate} Mbit/s, ${lost} lost`;
     });
   await row('TCP, segmentation off', async () => {
     await guest.exec('ethtool -K eth0 tso off gso off');
-    const up = await iperf(guest, 2);
-    const down = await iperf(guest, 2, '-R');
+    const up = await iperf(guest, IPERF.offloads);
+    const down = await iperf(guest, IPERF.offloads, '-R');
     return `${up.rate} and ${down.rate} Mbit/s`;
   });
   await row('TCP, scatter-gather off', async () => {
     await guest.exec('ethtool -K eth0 sg off');
-    const { rate } = await iperf(guest, 2);
-    return `${rate} Mbit/s`;
+    const { rate, again } = await iperf(guest, IPERF.offloads);
+    return `${rate} Mbit/s, ${again} segments sent again`;
   });
   await row('files, checksums computed by both ends', async () => {
     await guest.exec('ethtool -K eth0 tx off rx off || true');
@@ -149,7 +155,7 @@ async function operations(backend) {
 makeBridge();
 run('iperf3', ['-s', '-D']);
 await traffic(new Backend());
-await traffic(new KernelBackend());
+if (!quick) await traffic(new KernelBackend());
 for (const [name, ours] of Object.entries(figures.netaccel ?? {})) {
   const kernel = figures.kernel?.[name];
   if (kernel > 0) report('1 traffic', 'ratio', name, true, `${(ours / kernel).toFixed(2)} of the kernel's`);

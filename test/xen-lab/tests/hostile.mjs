@@ -1,0 +1,119 @@
+// Bad input: device directories that make no sense, rings that a guest does not own, and a guest that performs the
+// fuzzer's operations on the real devices. Each time the daemon says why, carries on, and another guest notices nothing.
+import {
+  Backend,
+  DOM0,
+  Guest,
+  PRODUCT,
+  check,
+  expect,
+  makeBridge,
+  nothingLeft,
+  residueOf,
+  run,
+  until,
+} from './dom0.mjs';
+
+const TEST = 'bad input';
+const SEED = 20261129;
+const CASES = 40;
+const backend = new Backend();
+const row = (name, body) => check(TEST, backend.driver, name, body);
+
+const write = (path, value) => run('xenstore-write', [path, value]);
+const read = (path) => run('xenstore-read', [path], true).trim();
+const refusals = (vif) =>
+  backend
+    .lines('vif')
+    .filter((line) => line.vif === vif && (line.state === 'Refused' || line.reason !== null));
+
+/** A vif of `guest` that the toolstack made badly: `spoil` says what is wrong with it. */
+async function badDirectory(guest, handle, what, spoil, says) {
+  await row(what, async () => {
+    const path = `/local/domain/0/backend/vif/${guest.id}/${handle}`;
+    const front = `/local/domain/${guest.id}/device/vif/${handle}`;
+    write(`${front}/state`, '1');
+    const keys = { frontend: front, 'frontend-id': guest.id, online: '1', mac: `00:16:3e:00:00:0${handle}` };
+    for (const [key, value] of Object.entries({ ...keys, ...spoil }))
+      if (value !== null) write(`${path}/${key}`, value);
+    // The last key makes it a device.
+    write(`${path}/state`, '1');
+    await until('the refusal', () => refusals(`${guest.id}/${handle}`).length > 0);
+    const [{ reason }] = refusals(`${guest.id}/${handle}`);
+    if (!says.test(reason)) throw new Error(`the log says ${reason}`);
+    await until(
+      'the error node',
+      () => read(`/local/domain/0/error/backend/vif/${guest.id}/${handle}/error`) === reason,
+    );
+    run('xenstore-rm', [path]);
+    run('xenstore-rm', [front]);
+    return reason.replace(/^[^ ]*\//, '');
+  });
+}
+
+/** The guest's own vif, whose keys claim rings that are not its own. */
+async function badRings(guest) {
+  await row('a frontend that names rings it does not own', async () => {
+    const front = `/local/domain/${guest.id}/device/vif/0`;
+    const keys = {
+      'request-rx-copy': '1',
+      'tx-ring-ref': '999999',
+      'rx-ring-ref': '7',
+      'event-channel': '3',
+    };
+    for (const [key, value] of Object.entries(keys)) write(`${front}/${key}`, value);
+    write(`${front}/state`, '4');
+    await until('the refusal', () => refusals(`${guest.id}/0`).length > 0);
+    const [{ state, reason }] = refusals(`${guest.id}/0`);
+    expect('state', state, 'Closing');
+    expect('the error node', read(`/local/domain/0/error/backend/vif/${guest.id}/0/error`), reason);
+    write(`${front}/state`, '6');
+    write(`${front}/state`, '1');
+    await until('it is offered again', () => read(`/local/domain/0/backend/vif/${guest.id}/0/state`) === '2');
+    return reason;
+  });
+}
+
+makeBridge();
+await backend.start();
+const bystander = new Guest('bystander', backend);
+await bystander.up();
+await row('the other guest', () => bystander.network());
+const before = await residueOf(backend);
+await bystander.exec(
+  `(while [ ! -e /tmp/enough ]; do /bin/ping -q -f -c 200 ${DOM0} | grep -q ' 0% packet loss' || touch /tmp/lost; ` +
+    'echo >>/tmp/floods; done; touch /tmp/done) >/dev/null 2>&1 &',
+);
+
+const guest = new Guest('hostile', backend, PRODUCT);
+await guest.up();
+for (const [handle, what, spoil, says] of [
+  [2, 'no key frontend', { frontend: null }, /frontend: expected/],
+  [3, 'no key mac', { mac: null }, /mac: expected/],
+  [4, 'a mac that is none', { mac: '00:16:3e:zz:00:01' }, /mac: expected/],
+  [5, 'a mac that is a directory', { mac: null, 'mac/0': '00' }, /mac: expected/],
+  [6, 'an ip that is none', { ip: '10.0.0.999' }, /ip: expected/],
+])
+  await badDirectory(guest, handle, what, spoil, says);
+await badRings(guest);
+await row(`${CASES} hostile cases, seed ${SEED}`, async () => {
+  const text = await guest.exec(`node /host/hostile.mjs ${SEED} ${CASES}`, 500);
+  const performed = JSON.parse(/@cases (\{.*\})/.exec(text)?.[1] ?? '{}');
+  const count = Object.values(performed).reduce((sum, n) => sum + n, 0);
+  if (count < 10 * CASES) throw new Error(`only ${count} operations: ${text.slice(-300)}`);
+  const breaches = await backend.metric('netaccel_vif_breaches_total');
+  return `${count} operations, ${breaches} breaches found`;
+});
+await guest.destroy();
+await row('the other guest noticed nothing', async () => {
+  const text = await bystander.exec(
+    'touch /tmp/enough; while [ ! -e /tmp/done ]; do sleep 0.2; done; wc -l </tmp/floods; [ ! -e /tmp/lost ]',
+  );
+  return `${200 * Number(/\d+/.exec(text)[0])} pings, 0 lost`;
+});
+await row('nothing of it is left', () => nothingLeft(backend, before));
+await bystander.destroy();
+await row('stops', async () => {
+  expect('exit code', await backend.stop(), 0);
+});
+console.log(`@log ${JSON.stringify(backend.said().slice(-6000))}`);
