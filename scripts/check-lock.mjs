@@ -1,4 +1,4 @@
-// Checks package-lock.json: every optional dependency that some entry names has an entry of its own (npm drops
+// Checks each package-lock.json: every optional dependency that some entry names has an entry of its own (npm drops
 // platforms that its registry lacked on the day, and `npm ci` then fails elsewhere), and no entry names a host.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -39,8 +39,11 @@ function isLocked(packages, where, name) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const file = new URL('../package-lock.json', import.meta.url);
-  const problems = lockProblems(JSON.parse(readFileSync(file, 'utf8')));
+  const problems = ['package-lock.json', 'scripts/local-registry/package-lock.json'].flatMap((file) =>
+    lockProblems(JSON.parse(readFileSync(new URL(`../${file}`, import.meta.url), 'utf8'))).map(
+      (problem) => `${file}: ${problem}`,
+    ),
+  );
   for (const problem of problems) console.error(problem);
   if (problems.length > 0) {
     console.error(
@@ -49,6 +52,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     console.error('if a platform is still missing, pin the tool to the newest version that has all of them.');
     process.exitCode = 1;
   } else {
-    console.log('package-lock.json is complete.');
+    console.log('Both package-lock.json are complete.');
   }
 }
