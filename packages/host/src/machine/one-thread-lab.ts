@@ -20,7 +20,7 @@ import { createVif, introduceDomain, restartVif } from './toolstack.js';
 import type { VifSpec } from './toolstack.js';
 
 /** Steps between two turns of the promises: a control message takes some turns, and frames do not wait for it. */
-const PUMP_STEPS = 128;
+const PUMP_STEPS = 512;
 /** Number of every host's driver domain. */
 const DRIVER_DOMAIN = 0;
 

@@ -112,7 +112,10 @@ export class Bridge {
 
   /** @internal The port that an address is behind, or {@link UNKNOWN_PORT}. */
   find(high: number, low: number): number {
-    for (const pin of this.pins) if (pin.high === high && pin.low === low) return pin.port;
+    for (let i = 0; i < this.pins.length; i++) {
+      const pin = this.pins[i]!;
+      if (pin.high === high && pin.low === low) return pin.port;
+    }
     return this.table.find(high, low, this.clock.now());
   }
 
@@ -155,17 +158,18 @@ export class Bridge {
     }
     statistics.flooded++;
     let sent = 0;
-    for (const port of this.ports)
-      if (port !== undefined && port !== from) {
-        port.send(frame);
-        sent++;
-      }
+    for (let i = 0; i < this.ports.length; i++) {
+      const port = this.ports[i];
+      if (port === undefined || port === from) continue;
+      port.send(frame);
+      sent++;
+    }
     if (sent === 0) statistics.nowhere++;
   }
 
   /** @internal The batch from some port is over: every port that got a frame publishes. */
   flushAll(): void {
-    for (const port of this.ports) port?.flushOutput();
+    for (let i = 0; i < this.ports.length; i++) this.ports[i]?.flushOutput();
   }
 
   /** @internal An address appeared on another port than before: what ports remember of it is stale. */

@@ -210,7 +210,7 @@ export class NicPort implements FrameSink, NicPortHold {
     if (this.retired.length > 0) this.freeRetired();
     this.drainBacklog();
     if (work >= budget) return true;
-    for (const channel of this.channels) channel.unmask();
+    for (let i = 0; i < this.channels.length; i++) this.channels[i]!.unmask();
     return this.frames.vi.prime();
   }
 
