@@ -3,7 +3,8 @@
 import backend from '@netaccel/dummy-accel-backend';
 import frontend from '@netaccel/dummy-accel-frontend';
 import { describe, expect, it } from 'vitest';
-import { TwoGuests, numbered, readNumbered } from './two-guests.js';
+import { numbered, readNumbered } from './numbered.js';
+import { TwoGuests } from './two-guests.js';
 import type { Side } from './two-guests.js';
 
 const plugins = { frontend, backend };

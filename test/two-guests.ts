@@ -17,14 +17,13 @@ import type {
 } from '@netaccel/core-hooks';
 import { FlatMemory, VirtualClock, mailboxPair } from '@netaccel/core-hooks/testing';
 import type { FakeMailbox } from '@netaccel/core-hooks/testing';
-import { BusMap, EventType, FrameVi, Transmit, VirtualInterface } from '@netaccel/nic-vi';
 import type { NicControl } from '@netaccel/nic-vi';
 import { Nic, Wire, nicStateBytes, wireStateBytes } from '@netaccel/nic-vi/model';
+import { DriverDomain } from './driver-domain.js';
 
 const NIC = { vis: 8, bufferPages: 2048, filters: 64 };
 /** Slots of the slow path's rx ring: few, so that a backlog builds up behind it. */
 const RING = 6;
-export const FRAME_BYTES = 60;
 
 export interface Plugins {
   readonly frontend: FrontendAcceleratorDefinition;
@@ -363,156 +362,6 @@ export class Side {
       read32: (offset) => memory.words[(page + offset) >>> 2]!,
     };
   }
-}
-
-/** The driver domain's own driver of the port. */
-class DriverDomain {
-  private readonly frames: FrameVi;
-  private readonly vi: number;
-  private readonly receivers = new Set<(frame: Frame) => void>();
-  private readonly transmitters = new Set<(frame: Frame) => void>();
-  private readonly markers = new Map<number, () => void>();
-  private nextMarker = 1;
-  private readonly out: FramePool;
-
-  constructor(private readonly side: Side) {
-    const { memory } = side.lab;
-    const page = (count = 1): number => memory.allocate(count);
-    const pages = (address: number, count: number): number[] =>
-      Array.from({ length: count }, (_, i) => address + i * PAGE_BYTES);
-    const rings = { transmitRing: page(), receiveRing: page(), eventQueue: page(4) };
-    const capacities = { transmitCapacity: 64, receiveCapacity: 256, eventCapacity: 1024 };
-    const registerPage = page();
-    this.vi = side.control.allocateVi({
-      ...capacities,
-      owner: 1,
-      transmitPages: [rings.transmitRing],
-      receivePages: [rings.receiveRing],
-      eventPages: pages(rings.eventQueue, 4),
-      registerPage,
-      vector: 0,
-    });
-    const buses = new BusMap(memory);
-    const register = (count: number): number => {
-      const address = page(count);
-      buses.add(address, count, side.control.registerBuffers(this.vi, pages(address, count)));
-      return address;
-    };
-    const registers = { ...side.registers(registerPage), unmap: () => undefined };
-    const vi = new VirtualInterface(memory, registers, { ...rings, ...capacities });
-    const buffers = { address: register(256), count: 512, bytes: 2048 };
-    this.out = new FramePool(64, register(32), 2048);
-    this.frames = new FrameVi(vi, buses, buffers, {
-      received: (frame) => this.received(frame),
-      completed: (frame) => frame.release(),
-      failed: () => {
-        throw new Error('the driver domain sent what cannot be');
-      },
-      event: (type, detail) => {
-        if (type !== EventType.software) return;
-        this.markers.get(detail)!();
-        this.markers.delete(detail);
-      },
-    });
-    this.frames.replenish();
-    side.control.addFilter(this.vi, { kind: 'unmatchedUnicast' });
-    side.control.addFilter(this.vi, { kind: 'unmatchedMulticast' });
-  }
-
-  /** What a backend plugin holds. */
-  hold(): BackendServices['port'] {
-    const subscribe = <T>(to: Set<T>, handler: T): (() => void) => {
-      to.add(handler);
-      return () => to.delete(handler);
-    };
-    return {
-      name: 'eth0',
-      device: this.side.control,
-      onReceive: (handler) => subscribe(this.receivers, handler),
-      onTransmit: (handler) => subscribe(this.transmitters, handler),
-      onLink: (handler) => {
-        handler(true);
-        return () => undefined;
-      },
-      onReset: () => () => undefined,
-      received: () =>
-        new Promise((resolve) => {
-          this.markers.set(this.nextMarker, resolve);
-          this.side.control.putEvent(this.vi, this.nextMarker++);
-        }),
-    };
-  }
-
-  /** Takes frames and markers off the port's queue. */
-  poll(budget: number): void {
-    this.frames.poll(budget);
-  }
-
-  /** Copies a guest's frame to the wire; false while there is no room. */
-  send(frame: Frame): boolean {
-    const copy = this.out.allocate();
-    if (copy === null) return false;
-    this.side.lab.memory.copy(copy.home, frame.address, frame.length);
-    copy.describe(copy.home, frame.length);
-    for (const look of this.transmitters) look(copy);
-    if (this.frames.transmit(copy) !== Transmit.taken) throw new Error('the ring is as large as the pool');
-    this.frames.push();
-    return true;
-  }
-
-  private received(frame: Frame): void {
-    for (const look of this.receivers) look(frame);
-    const { memory } = this.side.lab;
-    const bytes = memory.bytes.slice(frame.address, frame.address + frame.length);
-    if ((bytes[0]! & 1) !== 0 || bytes[5] === this.side.mac[5]) this.side.enter(bytes);
-  }
-}
-
-/** A frame of a flow with its number: UDP from one side's guest to the other's. */
-export function numbered(from: Side, to: Side, flow: number, number: number): Uint8Array {
-  const bytes = new Uint8Array(FRAME_BYTES);
-  const view = new DataView(bytes.buffer);
-  bytes.set(to.mac, 0);
-  bytes.set(from.mac, 6);
-  bytes.set(
-    [
-      8,
-      0,
-      0x45,
-      0,
-      0,
-      FRAME_BYTES - 14,
-      0,
-      0,
-      0,
-      0,
-      64,
-      17,
-      0,
-      0,
-      10,
-      0,
-      0,
-      1 + from.index,
-      10,
-      0,
-      0,
-      1 + to.index,
-    ],
-    12,
-  );
-  view.setUint16(34, 4000);
-  view.setUint16(36, 5000 + flow);
-  view.setUint16(38, FRAME_BYTES - 34);
-  view.setUint32(44, number);
-  return bytes;
-}
-
-/** What {@link numbered} put in. */
-export function readNumbered(bytes: Uint8Array): { flow: number; number: number } | null {
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
-  if (view.getUint16(12) !== 0x0800) return null;
-  return { flow: view.getUint16(36) - 5000, number: view.getUint32(44) };
 }
 
 function add(map: Map<number, number>, key: number, by: number): void {

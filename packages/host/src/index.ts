@@ -36,7 +36,8 @@ export type {
   RunningHost,
 } from './machine/one-thread-lab.js';
 export * from './machine/toolstack.js';
-export { DomainWorker, WorkerLab } from './machine/worker-lab.js';
+export { DomainWorker } from './machine/worker-handle.js';
+export { WorkerLab } from './machine/worker-lab.js';
 export type {
   WorkerGuest,
   WorkerGuestPlan,

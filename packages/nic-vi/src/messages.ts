@@ -5,12 +5,12 @@
  * Encoders take values of this side and throw for what cannot be; decoders take bytes of a peer and bound every
  * field before anyone uses it.
  */
-import { MAILBOX_PAYLOAD_BYTES } from '@netaccel/core-hooks';
-import { encode, field, layout, type Layout } from './layout.js';
+import { encode, field, layout } from './layout.js';
 import { RING_LIMITS } from './layouts.js';
+import { MESSAGE_VERSION, MessageError, bounded, checkSize, readWords, writeWords } from './message-bytes.js';
 
-/** Version of all messages here; a peer of another one is refused. */
-export const MESSAGE_VERSION = 1;
+export { MESSAGE_VERSION, MessageError };
+
 /** Grant references in one message at most. */
 export const MAX_MESSAGE_REFS = 24;
 /** Indices of a receive fence in one message at most: one for each rx ring. */
@@ -113,17 +113,6 @@ export const messageLayouts = [
   buffersReplyMessage,
   filterMessage,
 ] as const;
-
-/** A message of a peer cannot be: protocol error, detach. */
-export class MessageError extends Error {
-  /** Stable code for programs. */
-  readonly code = 'BAD_MESSAGE';
-  /** @param message the field, what was expected and what was seen. */
-  constructor(message: string) {
-    super(message);
-    this.name = 'MessageError';
-  }
-}
 
 /** Pages of rings and their sizes. */
 export interface RingsMessage {
@@ -396,39 +385,4 @@ export function decodeFilter(bytes: Uint8Array): FilterMessage {
     vlan: field(of, bytes, 'tagged') === 1 ? field(of, bytes, 'vlan') : null,
     fence: [...readWords(bytes, FENCE_AT, bounded(of, bytes, 'fenceCount', 0, MAX_MESSAGE_FENCE))],
   };
-}
-
-function checkSize(of: Layout, bytes: Uint8Array): void {
-  if (bytes.length < of.size || bytes.length > MAILBOX_PAYLOAD_BYTES)
-    throw new MessageError(`${of.name}: ${of.size} bytes expected, ${bytes.length} seen`);
-  const seen = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint16(0, true);
-  if (seen !== MESSAGE_VERSION)
-    throw new MessageError(
-      `${of.name}: version ${MESSAGE_VERSION} expected, ${seen} seen; install one version of @netaccel/nic-vi in both halves`,
-    );
-}
-
-function bounded<Name extends string>(
-  of: Layout<Name>,
-  bytes: Uint8Array,
-  name: Name,
-  least: number,
-  most: number,
-): number {
-  const value = field(of, bytes, name);
-  if (value < least || value > most)
-    throw new MessageError(`${of.name}.${name}: ${least} to ${most} expected, ${value} seen`);
-  return value;
-}
-
-function writeWords(bytes: Uint8Array, at: number, words: ArrayLike<number>, most: number): Uint8Array {
-  if (words.length > most) throw new RangeError(`at most ${most} numbers expected, ${words.length} seen`);
-  const view = new DataView(bytes.buffer);
-  for (let i = 0; i < words.length; i++) view.setUint32(at + 4 * i, words[i]!, true);
-  return bytes;
-}
-
-function readWords(bytes: Uint8Array, at: number, count: number): Uint32Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Uint32Array.from({ length: count }, (_, i) => view.getUint32(at + 4 * i, true));
 }

@@ -7,7 +7,7 @@
  */
 import { MAILBOX_PAYLOAD_BYTES } from '@netaccel/core-hooks';
 import { encode, field, layout, type Layout } from './layout.js';
-import { MessageError } from './messages.js';
+import { MessageError } from './message-bytes.js';
 
 /** Message numbers. */
 export const ControlMessage = {

@@ -11,7 +11,8 @@ import type { MigrationGuest, MigrationHost, MigrationReport } from './migration
 import { checkRoom } from './room.js';
 import { createVif, forgetDomain, introduceDomain, removeVif } from './toolstack.js';
 import type { DeskCalls } from './vif-desk.js';
-import type { DomainWorker, WorkerGuest, WorkerHost, WorkerLab } from './worker-lab.js';
+import type { DomainWorker } from './worker-handle.js';
+import type { WorkerGuest, WorkerHost, WorkerLab } from './worker-lab.js';
 
 /** Numbers of a driver domain, and of a guest's vif. */
 const DRIVER_DOMAIN = 0;

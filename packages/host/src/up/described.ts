@@ -1,5 +1,5 @@
 /** What domains say of themselves, as far as reports read it: the parts of `describe()` that are relied on. */
-import type { DomainWorker } from '../machine/worker-lab.js';
+import type { DomainWorker } from '../machine/worker-handle.js';
 import type { PluginDescription } from '../plugins.js';
 
 /** What a domain answered, or why it did not. */
