@@ -7,7 +7,16 @@
 export * from './capture/index.js';
 export { FramesLab, FramesRun } from './demo/frames-lab.js';
 export type { Endpoint, FramesLabOptions, Stretch } from './demo/frames-lab.js';
-export type { Accelerated, DemoResult, Moment, Path, ReplayCheck, Run, Sample, Stage } from './demo/result.js';
+export type {
+  Accelerated,
+  DemoResult,
+  Moment,
+  Path,
+  ReplayCheck,
+  Run,
+  Sample,
+  Stage,
+} from './demo/result.js';
 export { callLab, runningLabs, serveControl, ControlError } from './control/socket.js';
 export type { Arguments, Methods, StreamOut, Streams } from './control/socket.js';
 export * from './lab/index.js';
