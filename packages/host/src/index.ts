@@ -12,7 +12,7 @@ export type {
   DemoResult,
   Moment,
   Path,
-  ReplayCheck,
+  ReplayResult,
   Run,
   Sample,
   Stage,

@@ -10,7 +10,7 @@ import { readCapture } from '../capture/index.js';
 import type { Check } from '../traffic/frame-check.js';
 import { difference } from './frames-lab.js';
 import type { FramesLab } from './frames-lab.js';
-import type { ReplayCheck } from './result.js';
+import type { ReplayResult } from './result.js';
 
 /** The capture that comes with the package, found by the package's name: from the sources too. */
 const CAPTURE = join(
@@ -20,7 +20,7 @@ const CAPTURE = join(
 const GROUP_BIT = 1;
 
 /** The capture by the slow path alone, then with the plugin, which is loaded when this resolves. */
-export async function replayBothWays(lab: FramesLab): Promise<{ slow: ReplayCheck; fast: ReplayCheck }> {
+export async function replayBothWays(lab: FramesLab): Promise<{ slow: ReplayResult; fast: ReplayResult }> {
   await lab.unload();
   const slow = await replayCapture(lab);
   await lab.load();
@@ -28,7 +28,7 @@ export async function replayBothWays(lab: FramesLab): Promise<{ slow: ReplayChec
 }
 
 /** Sends the file's frames from guest a to guest b. */
-async function replayCapture(lab: FramesLab): Promise<ReplayCheck> {
+async function replayCapture(lab: FramesLab): Promise<ReplayResult> {
   const { from, to, source, destination } = lab.ends();
   const { memory } = lab.lab.lab;
   const before = lab.accelerated();

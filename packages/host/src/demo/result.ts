@@ -78,7 +78,7 @@ export interface Moment {
 }
 
 /** What became of a replayed capture's frames, and what the plugins did meanwhile. */
-export interface ReplayCheck extends Check {
+export interface ReplayResult extends Check {
   /** What the plugins did. */
   readonly accelerated: Accelerated;
 }
@@ -101,7 +101,7 @@ export interface DemoResult {
     readonly fastOverNative: number;
   };
   /** Frames mode: a capture file sent by the slow path alone, and with the plugin. */
-  readonly replay?: { readonly slow: ReplayCheck; readonly fast: ReplayCheck };
+  readonly replay?: { readonly slow: ReplayResult; readonly fast: ReplayResult };
   /** The plugin loaded and unloaded under traffic. */
   readonly switchover: {
     readonly attach: Check;
