@@ -263,7 +263,8 @@ async function main() {
 }
 
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM']))
-  process.once(signal, () => {
+  // On, not once: a library of the registry's ends the process where nobody else listens any more.
+  process.on(signal, () => {
     console.error(`stopped by ${signal}`);
     process.exitCode = 1;
     void stopAll(); // what is awaited fails then, and all is taken down
