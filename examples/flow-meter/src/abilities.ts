@@ -2,7 +2,7 @@
  * What the plugin can do: read by the host, by `netaccel explain` and by the conformance kit, which holds the plugin
  * to it. Change it together with the code.
  */
-import type { Capabilities } from '@netaccel/core-hooks';
+import type { Capabilities, OptionsSchema } from '@netaccel/core-hooks';
 
 /** The plugin's own name, and the guest's half of it: what `import()` is given. */
 export const NAME = '@netaccel-examples/flow-meter';
@@ -23,5 +23,20 @@ export const capabilities: Capabilities = {
   ipFragments: true,
 };
 
-/** Pages of receive buffers that the guest spends, if its quota allows it. */
-export const RECEIVE_PAGES = 256;
+/** Most pages of receive buffers of a guest: as many as its ring has room for. */
+export const RECEIVE_PAGES = 512;
+
+/** What an operator may set. */
+export const options = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    receivePages: {
+      type: 'integer',
+      minimum: 1,
+      maximum: RECEIVE_PAGES,
+      default: 256,
+      description: 'Pages of receive buffers that each guest spends, if its quota allows as many.',
+    },
+  },
+} as const satisfies OptionsSchema;

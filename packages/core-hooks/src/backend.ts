@@ -7,6 +7,8 @@
 import type { Capabilities } from './capabilities.js';
 import type { Frame } from './frame.js';
 import type { ReceiveFence, VifIdentity } from './frontend.js';
+import { NO_OPTIONS, defaultOptions } from './options.js';
+import type { OptionValues, OptionsOf, OptionsSchema } from './options.js';
 import type { CommonServices, MappedPages } from './services.js';
 
 /** Quotas of one vif, read all or nothing from the store's `limits/` (defaults 8, 384, 8), fixed at probe. */
@@ -99,13 +101,35 @@ export interface BackendAcceleratorDefinition {
   readonly frontend: string;
   /** Whether it knows this kind of NIC; asked before `probe`. */
   supports(device: unknown): boolean;
-  /** Attaches to one vif. A rejection leaves the vif on the slow path, with the reason recorded. */
-  probe(services: BackendServices): Promise<BackendAccelerator>;
+  /** What an operator may set; left out by a plugin without options. The host judges what is set before `probe`. */
+  readonly options?: OptionsSchema;
+  /**
+   * Attaches to one vif. A rejection leaves the vif on the slow path, with the reason recorded.
+   * @param options what was set, of `options`; the defaults of what is left out.
+   */
+  probe(services: BackendServices, options?: OptionValues): Promise<BackendAccelerator>;
+}
+
+/** A backend plugin as its author writes it: `probe` is given every option, as its schema says. */
+export interface BackendAcceleratorSource<S extends OptionsSchema> extends Omit<
+  BackendAcceleratorDefinition,
+  'kind' | 'options' | 'probe'
+> {
+  /** See {@link BackendAcceleratorDefinition.options}. */
+  readonly options?: S;
+  /** See {@link BackendAcceleratorDefinition.probe}. */
+  probe(services: BackendServices, options: OptionsOf<S>): Promise<BackendAccelerator>;
 }
 
 /** Declares a backend plugin; a module's default export. */
-export function defineBackendAccelerator(
-  definition: Omit<BackendAcceleratorDefinition, 'kind'>,
+export function defineBackendAccelerator<const S extends OptionsSchema = typeof NO_OPTIONS>(
+  source: BackendAcceleratorSource<S>,
 ): BackendAcceleratorDefinition {
-  return { ...definition, kind: 'backend' };
+  const defaults = defaultOptions<OptionsSchema>(source.options ?? NO_OPTIONS);
+  return {
+    ...source,
+    kind: 'backend',
+    // The host has judged what is set: it is of the schema's types.
+    probe: (services, options) => source.probe(services, { ...defaults, ...options } as OptionsOf<S>),
+  };
 }

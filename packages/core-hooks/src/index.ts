@@ -11,6 +11,7 @@ export * from './frame.js';
 export * from './frontend.js';
 export * from './mailbox.js';
 export * from './memory.js';
+export * from './options.js';
 export * from './registry.js';
 export * from './services.js';
 export * from './verdict.js';

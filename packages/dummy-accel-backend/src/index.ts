@@ -27,6 +27,19 @@ const plugin: BackendAcceleratorDefinition = defineBackendAccelerator({
     ipFragments: true,
     transmitRate: true,
   },
+  options: {
+    type: 'object',
+    additionalProperties: false,
+    properties: {
+      filters: {
+        type: 'integer',
+        minimum: 0,
+        maximum: MOST_FILTERS,
+        default: MOST_FILTERS,
+        description: "Most filters of a guest, also where its vif's limits allow more.",
+      },
+    },
+  },
   supports: isNicControl,
   probe,
 });
@@ -34,11 +47,14 @@ const plugin: BackendAcceleratorDefinition = defineBackendAccelerator({
 export default plugin;
 
 /** Nothing is waited for here: the guest's half asks when it is ready. */
-function probe(services: BackendServices): Promise<BackendAccelerator> {
+function probe(
+  services: BackendServices,
+  { filters }: { readonly filters: number },
+): Promise<BackendAccelerator> {
   const { device, name } = services.port;
   return new Promise((resolve) => {
     if (!isNicControl(device))
       throw new Error(`NIC port ${name}: a device of nic-vi expected, another kind seen`);
-    resolve(new VifAccelerator(services, device));
+    resolve(new VifAccelerator(services, device, filters));
   });
 }

@@ -29,7 +29,7 @@ import type { BuffersMessage, Hello, NicControl, RingsMessage } from '@netaccel/
 import { GuestVi } from './guest-vi.js';
 import { Steering } from './steering.js';
 
-/** Filters that one vif is given at most, whatever its quota says. */
+/** Filters that one vif may be given at most, whatever its quota and the plugin's option say. */
 export const MOST_FILTERS = 64;
 /**
  * Pages of netfront's own transmit memory that the device may know besides the quota, which is for the pages that a
@@ -71,11 +71,13 @@ export class VifAccelerator implements BackendAccelerator {
 
   /**
    * Answers the guest's half from here on.
+   * @param mostFilters filters that the vif is given at most, whatever its quota says.
    * @throws when the vif is one that must not be accelerated.
    */
   constructor(
     private readonly services: BackendServices,
     nic: NicControl,
+    private readonly mostFilters: number,
   ) {
     const { mailbox, limits, port, vif } = services;
     const tooSlow = this.whyTooSlow();
@@ -85,7 +87,7 @@ export class VifAccelerator implements BackendAccelerator {
         `at most ${MAX_CHECKED_ADDRESSES} IP addresses expected, which the NIC holds the guest to; the vif's key "ip" ` +
           `has ${vif.addresses.length}`,
       );
-    this.filterQuota = Math.min(limits.maxFilters, MOST_FILTERS);
+    this.filterQuota = Math.min(limits.maxFilters, mostFilters);
     this.vi = new GuestVi(services, nic);
     this.outbox = new Outbox(services);
     this.steering = new Steering(services, this.vi, this.outbox, this.filterQuota);
@@ -117,6 +119,7 @@ export class VifAccelerator implements BackendAccelerator {
       port: services.port.name,
       step: STEPS[this.step],
       limits: services.limits,
+      options: { filters: this.mostFilters },
       vi: current === null ? null : { number: current, ...vi.nic.viStatistics(current) },
       pages: { granted: this.granted, receive: this.receivePages, transmit: this.transmitPages },
       filters: this.steering.describe(),

@@ -97,6 +97,19 @@ describe('set-up', () => {
     },
   );
 
+  it.each([
+    [1000, 4, 4],
+    [8, 64, 8],
+    [8, 0, 0],
+  ])('gives a quota of %i and an option of %i filters %i', async (maxFilters, filters, given) => {
+    const host = new FakeHost({ limits: { maxFilters } });
+    await plugin.probe(host.services, { filters });
+    await host.hello();
+    const handover = decodeHandover((await host.rings()).payload);
+    expect(handover.maxFilters).toBe(given);
+    expect(host.control.describeVi(handover.vi)).toMatchObject({ filterQuota: given });
+  });
+
   it('feature 48, feature 55, hole 2.16 #14: holds the VI to the vif: source address, protection domain, quotas', async () => {
     const { host } = await attach({ limits: { maxFilters: 1000 } });
     await host.hello();

@@ -12,17 +12,21 @@ import type {
   BackendAcceleratorDefinition,
   Capabilities,
   FrontendAcceleratorDefinition,
+  OptionValues,
 } from '@netaccel/core-hooks';
+
+import { schemaProblem } from './plugin-options.js';
+import type { ConfiguredBackend } from './plugin-options.js';
 
 /** A plugin could not be loaded. */
 export class PluginLoadError extends Error {
   /**
    * @param code `UNRESOLVED` no such package or file; `FAILED` its module threw; `NO_DEFAULT` no default
-   * export; `WRONG_KIND` not a plugin, or one for the other half.
+   * export; `WRONG_KIND` not a plugin, or one for the other half; `BAD_SCHEMA` its options cannot be judged.
    * @param message what was expected, what was seen, what to do.
    */
   constructor(
-    readonly code: 'UNRESOLVED' | 'FAILED' | 'NO_DEFAULT' | 'WRONG_KIND',
+    readonly code: 'UNRESOLVED' | 'FAILED' | 'NO_DEFAULT' | 'WRONG_KIND' | 'BAD_SCHEMA',
     message: string,
   ) {
     super(message);
@@ -122,6 +126,12 @@ export async function loadPlugin<K extends AcceleratorDefinition['kind']>(
         `expected a ${kind} plugin with ${entry}()`,
     );
   checkContract(definition.name, definition.contract);
+  const wrong = definition.kind === 'backend' ? schemaProblem(definition.options) : null;
+  if (wrong !== null)
+    throw new PluginLoadError(
+      'BAD_SCHEMA',
+      `${name} declares options that cannot be judged: ${wrong}; expected an OptionsSchema of @netaccel/core-hooks`,
+    );
   return definition as Extract<AcceleratorDefinition, { kind: K }>;
 }
 
@@ -131,13 +141,17 @@ export interface PluginDescription {
   readonly version: string;
   readonly contract: number;
   readonly capabilities: Capabilities;
+  /** Options as they are set; none for a frontend plugin. */
+  readonly options: OptionValues;
 }
 
 /** The plugins that are registered, oldest first. */
 export function describePlugins<D extends AcceleratorDefinition>(
   registry: AcceleratorRegistry<D>,
 ): PluginDescription[] {
-  return registry
-    .all()
-    .map(({ name, version, contract, capabilities }) => ({ name, version, contract, capabilities }));
+  return registry.all().map((definition) => {
+    const { name, version, contract, capabilities } = definition;
+    const options = 'configured' in definition ? (definition as Partial<ConfiguredBackend>).configured! : {};
+    return { name, version, contract, capabilities, options };
+  });
 }

@@ -4,9 +4,14 @@
  * @packageDocumentation
  */
 import { CONTRACT_VERSION, defineBackendAccelerator } from '@netaccel/core-hooks';
-import type { BackendAccelerator, BackendAcceleratorDefinition, BackendServices } from '@netaccel/core-hooks';
+import type {
+  BackendAccelerator,
+  BackendAcceleratorDefinition,
+  BackendServices,
+  OptionsOf,
+} from '@netaccel/core-hooks';
 import { isNicControl } from '@netaccel/nic-vi';
-import { FRONTEND, NAME, VERSION, capabilities } from '../abilities.js';
+import { FRONTEND, NAME, VERSION, capabilities, options } from '../abilities.js';
 import { Vif } from './vif.js';
 
 /** The plugin; what a host is given. */
@@ -16,6 +21,7 @@ const plugin: BackendAcceleratorDefinition = defineBackendAccelerator({
   contract: CONTRACT_VERSION,
   frontend: FRONTEND,
   capabilities,
+  options,
   supports: isNicControl, // FIRST: which kind of card is yours
   probe,
 });
@@ -23,7 +29,10 @@ const plugin: BackendAcceleratorDefinition = defineBackendAccelerator({
 export default plugin;
 
 /** Nothing is waited for here: the guest's half asks when it is ready. */
-function probe(services: BackendServices): Promise<BackendAccelerator> {
+function probe(
+  services: BackendServices,
+  { receivePages }: OptionsOf<typeof options>,
+): Promise<BackendAccelerator> {
   const { device, name } = services.port;
   if (!isNicControl(device))
     return Promise.reject(new Error(`NIC port ${name}: expected a card of nic-vi, saw another kind`));
@@ -31,5 +40,5 @@ function probe(services: BackendServices): Promise<BackendAccelerator> {
     return Promise.reject(
       new Error('the vif has a rate limit, which the fast path would go round; remove its key "rate"'),
     );
-  return Promise.resolve(new Vif(services, device));
+  return Promise.resolve(new Vif(services, device, receivePages));
 }

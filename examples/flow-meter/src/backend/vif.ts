@@ -63,10 +63,11 @@ export class Vif implements BackendAccelerator {
   private receivePages = 0;
   private transmitPages = 0;
 
-  /** Answers the guest's half from here on. */
+  /** Answers the guest's half from here on, which spends at most so many pages on receive buffers. */
   constructor(
     private readonly services: BackendServices,
     private readonly nic: NicControl,
+    private readonly mostReceivePages: number,
   ) {
     const { mailbox, port } = services;
     this.neighbours = new Neighbours(services);
@@ -122,7 +123,7 @@ export class Vif implements BackendAccelerator {
       const ours = encodeHello({ ...CONTROL_VERSIONS, features: 0, bufferPages: 0 });
       throw new Refusal((error as Error).message, ours);
     }
-    this.granted = Math.min(hello.bufferPages, this.services.limits.maxBufferPages);
+    this.granted = Math.min(hello.bufferPages, this.services.limits.maxBufferPages, this.mostReceivePages);
     this.step = 'rings';
     return encodeHello({ oldest: version, newest: version, features: 0, bufferPages: this.granted });
   }

@@ -1,7 +1,10 @@
 /** `netaccel accel`: plugins of a running host come and go; the toolstack allows a vif its fast path, or not. */
 import { resolve } from 'node:path';
+import type { OptionValues } from '@netaccel/core-hooks';
 import type { Command } from 'commander';
+import { InvalidArgumentError } from 'commander';
 import { callLab } from '../control/socket.js';
+import { addOption } from '../plugin-options.js';
 import type { GuestReport, LabReport } from '../up/report.js';
 import { readLab } from './ls.js';
 import { examples, withLab } from './options.js';
@@ -25,6 +28,7 @@ export function registerAccel(program: Command): void {
       examples([
         ['netaccel accel load alpha @netaccel/dummy-accel-backend', 'load a backend plugin on a host'],
         ['netaccel accel load alpha ./my-plugin.js', 'one from a file'],
+        ['netaccel accel load alpha my-nic --option filters=4', 'with an option of its own'],
         ['netaccel accel unload alpha @netaccel/dummy-accel-backend', 'its vifs go back to the slow path'],
         ['netaccel accel forbid a', 'one guest only'],
         ['netaccel accel allow a eth0', 'and back'],
@@ -38,11 +42,16 @@ function registerPlugins(accel: Command): void {
   withLab(accel.command('load').description('load a backend plugin on a host'))
     .argument('<host>', 'name of the host')
     .argument('<plugin>', 'npm name, or a path that begins with . or /')
-    .action((host: string, plugin: string, flags: LabFlags) =>
+    .option('--option <name=value>', 'set an option of the plugin; may be given again', optionOf)
+    .action((host: string, plugin: string, flags: LoadFlags) =>
       runCommand(flags.json, async () => {
         // A path is the caller's; the lab has a folder of its own.
         const wanted = /^\.{1,2}\//.test(plugin) ? resolve(plugin) : plugin;
-        const done = (await callLab(flags.lab, 'load', { host, plugin: wanted })) as Loaded;
+        const done = (await callLab(flags.lab, 'load', {
+          host,
+          plugin: wanted,
+          options: flags.option ?? {},
+        })) as Loaded;
         const what = `${done.plugin} is loaded on ${done.host}`;
         return settle(flags, what, (guest) => guest.host === done.host && isAllowed(guest), true);
       }),
@@ -90,6 +99,18 @@ function registerKeys(accel: Command): void {
         );
       }),
     );
+}
+
+function optionOf(word: string, before?: OptionValues): OptionValues {
+  try {
+    return addOption(word, before);
+  } catch (error) {
+    throw new InvalidArgumentError((error as RangeError).message);
+  }
+}
+
+interface LoadFlags extends LabFlags {
+  readonly option?: OptionValues;
 }
 
 interface Loaded {

@@ -5,6 +5,7 @@ import { StoreSocketError } from '@netaccel/xen/store/socket';
 import { CaptureFileError } from '../capture/index.js';
 import { ControlError } from '../control/socket.js';
 import { LabFileError } from '../lab/index.js';
+import { PluginOptionsError } from '../plugin-options.js';
 import { PluginLoadError } from '../plugins.js';
 import { TapError } from '../tap/index.js';
 import { UnknownNameError } from '../up/names.js';
@@ -18,6 +19,7 @@ const BAD_INPUT = [
   LabPlanError,
   UnknownNameError,
   PluginLoadError,
+  PluginOptionsError,
   ContractMismatchError,
   RegistryError,
   ControlError,

@@ -4,6 +4,7 @@
  * What `netaccel up` starts and `netaccel ls` shows. It survives JSON.
  */
 import type { LabAddress } from './ip.js';
+import type { LabProblem } from './problem.js';
 
 /** A plugin that was found. */
 export interface LabPlugin {
@@ -11,6 +12,17 @@ export interface LabPlugin {
   readonly name: string;
   /** Where its module is: what `import()` takes. */
   readonly url: string;
+}
+
+/** Where something stands in the lab file. */
+export type LabPlaceOf = Pick<LabProblem, 'path' | 'line' | 'column' | 'excerpt'>;
+
+/** A backend plugin, with its options as the file has them: only the plugin knows whether they fit. */
+export interface LabAccelerator extends LabPlugin {
+  /** What the file sets. */
+  readonly options: Readonly<Record<string, number | boolean | string>>;
+  /** Where each option's name and value stand. */
+  readonly optionPlaces: Readonly<Record<string, { readonly key: LabPlaceOf; readonly value: LabPlaceOf }>>;
 }
 
 /** A Linux network namespace, through a TAP. */
@@ -113,7 +125,7 @@ export interface LabHost {
   /** The driver domain's own interface, or null. */
   readonly driverDomain: LabDriverDomain | null;
   /** Backend plugins to load at the start, in this order. */
-  readonly accelerators: readonly LabPlugin[];
+  readonly accelerators: readonly LabAccelerator[];
   /** Its guests, in the order of the file. */
   readonly guests: readonly LabGuest[];
 }

@@ -6,6 +6,7 @@
  */
 import { resolve as resolvePath } from 'node:path';
 import type {
+  LabAccelerator,
   LabDescription,
   LabDriverDomain,
   LabGuest,
@@ -17,7 +18,7 @@ import type { LabWire, LabWireEnd } from './description.js';
 import { type LabAddress, parseAddress } from './ip.js';
 import { deriveMac, isStationMac, parseMac } from './mac.js';
 import { nearestName } from './nearest.js';
-import type { LabFile, LabFileGuest, LabFileHost, LabFileWire } from './schema.js';
+import type { LabFile, LabFileAccelerator, LabFileGuest, LabFileHost, LabFileWire } from './schema.js';
 import { clip, type Shape } from './shape.js';
 import { type LabSource, pathText, type ProblemText } from './source.js';
 import { DURATION_EXAMPLE, parseDuration, parseRate, RATE_EXAMPLE } from './units.js';
@@ -111,8 +112,9 @@ export class LabResolver {
       this.claim('the bridge port', `${name}.${port}`, at, 'take one of them out');
     });
     const bridgePorts = host.bridge.ports ?? nic.ports.slice(0, 1);
-    const plugins = typeof host.accelerator === 'string' ? [host.accelerator] : host.accelerator;
-    const isList = typeof host.accelerator !== 'string';
+    const { accelerator } = host;
+    const isList = Array.isArray(accelerator);
+    const plugins: readonly LabFileAccelerator[] = isList ? accelerator : [accelerator];
     return {
       name,
       nic,
@@ -123,7 +125,7 @@ export class LabResolver {
       },
       driverDomain: this.driverDomain(name, host.driverDomain),
       accelerators: plugins.map((plugin, i) =>
-        this.plugin(plugin, [...path, 'accelerator', ...(isList ? [i] : [])]),
+        this.accelerator(plugin, [...path, 'accelerator', ...(isList ? [i] : [])]),
       ),
       guests: Object.entries(host.guests).map(([guest, value]) =>
         this.guest(guest, value, host, { name, isSure, accel: bridgePorts[0] ?? null }),
@@ -214,6 +216,20 @@ export class LabResolver {
 
   private port(name: string, ports: readonly string[], path: LabPath): void {
     if (!ports.includes(name)) this.unknown(name, ports, 'a NIC port of this host', path);
+  }
+
+  private accelerator(file: LabFileAccelerator, path: LabPath): LabAccelerator {
+    if (typeof file === 'string') return { ...this.plugin(file, path), options: {}, optionPlaces: {} };
+    const { plugin, options } = file;
+    const places = Object.keys(options).map((name) => {
+      const at = [...path, 'options', name];
+      return [name, { key: this.source.placeOfPath(at, 'key'), value: this.source.placeOfPath(at, 'value') }];
+    });
+    return {
+      ...this.plugin(plugin, [...path, 'plugin']),
+      options,
+      optionPlaces: Object.fromEntries(places) as LabAccelerator['optionPlaces'],
+    };
   }
 
   private plugin(name: string, path: LabPath): LabPlugin {

@@ -18,7 +18,7 @@ const NAME = 'a name: a letter, then letters, digits, - or _, at most 31 in all'
 const END_PATTERN = /^[A-Za-z][A-Za-z0-9_-]{0,30}\.[A-Za-z][A-Za-z0-9_-]{0,30}$/;
 
 /** Most hosts, guests of a host, ports of a NIC, wires, plugins: a lab runs on one machine. */
-const MOST = { hosts: 64, guests: 256, ports: 16, wires: 512, accelerators: 8 } as const;
+const MOST = { hosts: 64, guests: 256, ports: 16, wires: 512, accelerators: 8, options: 64 } as const;
 
 const described = v.description;
 
@@ -191,7 +191,32 @@ const guest = v.pipe(
   described('A guest, by name.'),
 );
 
-const PLUGINS = 'the npm name of a plugin, a path to it, or a list of these';
+const OPTION = 'a number, true, false or a text';
+const options = v.pipe(
+  v.record(
+    v.string(),
+    v.union([v.number(OPTION), v.boolean(OPTION), v.string(OPTION)], OPTION),
+    'a mapping of options by name',
+  ),
+  v.maxEntries(MOST.options, `at most ${MOST.options} options`),
+  described("The plugin's options, by the names that it declares."),
+);
+const ACCELERATOR = 'the npm name of a plugin, a path to it, or { plugin: NAME, options: { ... } }';
+const accelerator = v.union(
+  [
+    plugin,
+    v.strictObject(
+      {
+        plugin: v.pipe(plugin, described('Its npm name, or a path to it.')),
+        options: v.optional(options, {}),
+      },
+      ACCELERATOR,
+    ),
+  ],
+  ACCELERATOR,
+);
+
+const PLUGINS = 'a plugin, or a list of plugins: an npm name, a path, or { plugin: NAME, options: { ... } }';
 const host = v.pipe(
   v.strictObject(
     {
@@ -201,10 +226,15 @@ const host = v.pipe(
       accelerator: v.optional(
         v.pipe(
           v.union(
-            [plugin, v.pipe(v.array(plugin, PLUGINS), v.maxLength(MOST.accelerators, PLUGINS))],
+            [
+              ...accelerator.options,
+              v.pipe(v.array(accelerator, PLUGINS), v.maxLength(MOST.accelerators, PLUGINS)),
+            ],
             PLUGINS,
           ),
-          described('Backend plugins to load at the start, by npm name or path relative to the lab file.'),
+          described(
+            'Backend plugins to load at the start, by npm name or path relative to the lab file, with their options.',
+          ),
         ),
         [],
       ),
@@ -285,5 +315,7 @@ export type LabFile = v.InferOutput<typeof LabFileSchema>;
 export type LabFileHost = LabFile['hosts'][string];
 /** A guest of a host. */
 export type LabFileGuest = LabFileHost['guests'][string];
+/** A backend plugin of a host, with options or without. */
+export type LabFileAccelerator = v.InferOutput<typeof accelerator>;
 /** A wire of it. */
 export type LabFileWire = LabFile['wires'][number];

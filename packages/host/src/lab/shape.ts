@@ -82,6 +82,9 @@ function checkKeys(
   } else if (schema.type === 'union' && isMapping(value)) {
     const inside = options!.find((option) => option.entries !== undefined);
     if (inside !== undefined) checkKeys(inside, value, path, add);
+  } else if (schema.type === 'union' && Array.isArray(value)) {
+    const inside = options!.find((option) => option.item !== undefined);
+    if (inside !== undefined) checkKeys(inside, value, path, add);
   } else if (Array.isArray(value)) {
     if (item !== undefined) value.forEach((child, i) => checkKeys(item, child, [...path, i], add));
     else if (entries !== undefined || schema.type === 'record') {
@@ -115,7 +118,8 @@ function checkKeys(
   }
 }
 
-function unknownKey(key: string, known: readonly string[]): ProblemText {
+/** @internal A key that means nothing. */
+export function unknownKey(key: string, known: readonly string[]): ProblemText {
   const nearest = nearestName(key, known);
   return {
     code: 'LAB_UNKNOWN_KEY',
@@ -162,7 +166,8 @@ function missingProblem(path: LabPath): ProblemText {
   return { code: 'LAB_MISSING_KEY', expected: `the key ${key}`, seen: 'none', advice };
 }
 
-function valueProblem(issue: v.BaseIssue<unknown>): ProblemText {
+/** @internal A value that does not fit. */
+export function valueProblem(issue: v.BaseIssue<unknown>): ProblemText {
   const value = issue.input as PlainValue;
   // The alternatives of a picklist or union, as valibot writes them: ("tap" | "memory" | Object).
   const names = Array.from((issue.expected ?? '').matchAll(/"([^"]+)"/g), ([, name]) => name!);

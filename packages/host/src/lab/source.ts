@@ -80,6 +80,12 @@ export class LabSource {
     this.push(this.place(path, where), pathText(path), text, other);
   }
 
+  /** Where the key or the value at a path stands. */
+  placeOfPath(path: LabPath, where: 'key' | 'value'): Pick<LabProblem, 'path' | keyof LabPlace | 'excerpt'> {
+    const place = this.place(path, where);
+    return { path: pathText(path), ...place, excerpt: this.lines[place.line - 1] ?? null };
+  }
+
   /** Whether the text has something at a path. */
   has(path: LabPath): boolean {
     let node: Located | undefined = this.root;

@@ -11,6 +11,7 @@ import { BridgeWatch } from '../ports/bridge-watch.js';
 import type { WatchedPorts } from '../ports/bridge-watch.js';
 import { FilePort } from '../ports/file-port.js';
 import { TapPort } from '../ports/tap-port.js';
+import type { GivenOptions } from '../plugin-options.js';
 import { TapDevice, Waiter, loadLibc } from '../tap/index.js';
 import type { Libc, TapDescription } from '../tap/index.js';
 import type { Transmitter } from '../traffic/transmitter.js';
@@ -34,7 +35,7 @@ interface Programs {
   start(): Promise<void>;
   stop(): Promise<void>;
   describe(): unknown;
-  load(name: string): Promise<string>;
+  load(name: string, options: GivenOptions): Promise<string>;
   unload(name: string): Promise<void>;
   watch(ports: WatchedPorts | null): void;
   suspend(): Promise<number>;
@@ -89,7 +90,8 @@ async function answer(programs: Programs, { id, method, args }: Question): Promi
 }
 
 function perform(programs: Programs, method: Question['method'], args: readonly unknown[]): unknown {
-  if (method === 'load' || method === 'unload') return programs[method](String(args[0]));
+  if (method === 'load') return programs.load(String(args[0]), (args[1] ?? {}) as GivenOptions);
+  if (method === 'unload') return programs.unload(String(args[0]));
   if (method === 'watch') return (programs.watch(args[0] as WatchedPorts | null), null);
   if (method === 'resume') return programs.resume(Number(args[0]));
   if (method === 'rehome') return (programs.rehome(args[0] as DomainSeat), null);
@@ -187,7 +189,7 @@ function driver(
       await programs.stop();
     },
     describe: () => ({ ...programs.describe(), nic: nic.describe(), tap: tapState(port) }),
-    load: (name) => machine.loop.during(programs.load(name)),
+    load: (name, options) => machine.loop.during(programs.load(name, options)),
     unload: (name) => programs.unload(name),
     watch: (ports) => {
       watch.watch(ports);

@@ -10,6 +10,8 @@ import { NetbackDriver } from '@netaccel/netback';
 import type { Limits } from '@netaccel/netback';
 import type { NicControl } from '@netaccel/nic-vi';
 import type { Domain } from '@netaccel/xen';
+import { configure } from '../plugin-options.js';
+import type { GivenOptions } from '../plugin-options.js';
 import { describePlugins, loadPlugin } from '../plugins.js';
 import { Bridge } from '../ports/bridge.js';
 import type { BridgePort } from '../ports/bridge.js';
@@ -66,8 +68,8 @@ export class DriverDomain {
   readonly driver: NetbackDriver;
   /** The domain's own interface, when it has one. */
   ownInterface: DomainInterface | null = null;
-  /** Names that plugins were loaded by, in this order. */
-  readonly loaded: string[] = [];
+  /** What plugins were loaded by, in this order. */
+  readonly loaded: { readonly name: string; readonly options: GivenOptions }[] = [];
   private readonly bridgePorts: BridgePort[] = [];
 
   constructor(private readonly options: DriverDomainOptions) {
@@ -111,17 +113,21 @@ export class DriverDomain {
     return this.ownInterface;
   }
 
-  /** Loads a backend plugin by npm name or path: vifs whose key names one of its NIC's ports are probed. */
-  async load(name: string): Promise<string> {
+  /**
+   * Loads a backend plugin by npm name or path: vifs whose key names one of its NIC's ports are probed.
+   * @param options what is set of its options.
+   * @throws PluginLoadError, ContractMismatchError, RegistryError, PluginOptionsError; nothing is changed then.
+   */
+  async load(name: string, options: GivenOptions = {}): Promise<string> {
     const definition = await loadPlugin(name, 'backend', this.options.pluginsFrom);
-    this.registry.register(definition);
-    this.loaded.push(name);
+    this.registry.register(configure(definition, options));
+    this.loaded.push({ name, options });
     return definition.name;
   }
 
   /** Unloads a backend plugin; resolves when no vif uses it. */
   unload(name: string): Promise<void> {
-    this.loaded.splice(0, this.loaded.length, ...this.loaded.filter((other) => other !== name));
+    this.loaded.splice(0, this.loaded.length, ...this.loaded.filter((other) => other.name !== name));
     return this.registry.unregister(name);
   }
 

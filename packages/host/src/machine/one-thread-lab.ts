@@ -240,7 +240,7 @@ export class OneThreadLab {
     for (const { domain } of guests) await this.during(restartVif(store, DRIVER_DOMAIN, domain.id, 0));
     host.driver = this.makeDriver(host.plan, host.machine);
     await this.during(host.driver.start());
-    for (const plugin of plugins) await this.lab.during(host.driver.load(plugin));
+    for (const { name: plugin, options } of plugins) await this.lab.during(host.driver.load(plugin, options));
     await this.lab.runUntil(() => guests.every(({ guest }) => guest.netfront.carrier), 60_000);
   }
 

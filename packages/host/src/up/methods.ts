@@ -1,5 +1,6 @@
 /** What a running lab answers its clients. Arguments are somebody else's: each is judged before use. */
 import type { Arguments, Methods, Streams } from '../control/socket.js';
+import type { GivenOptions } from '../plugin-options.js';
 import { setAccel } from '../machine/toolstack.js';
 import { CaptureSession } from './capture-session.js';
 import type { DriverDescription } from './described.js';
@@ -32,7 +33,10 @@ export function methodsOf(running: RunningLab): Methods {
     explain: (args) => explainGuest(running, guestOf(args)),
     load: async (args) => {
       const host = hostOf(args);
-      return { host, plugin: await running.host(host).driver.ask('load', text(args, 'plugin')) };
+      return {
+        host,
+        plugin: await running.host(host).driver.ask('load', text(args, 'plugin'), options(args)),
+      };
     },
     unload: async (args) => {
       const host = hostOf(args);
@@ -104,6 +108,13 @@ function text(args: Arguments, key: string): string {
   const value = args[key];
   if (typeof value === 'string' && value !== '') return value;
   throw new Error(`${key}: expected a text, saw ${JSON.stringify(value) ?? 'nothing'}`);
+}
+
+/** Options of a plugin: whether they fit, its schema says. */
+function options(args: Arguments): GivenOptions {
+  const given = args['options'] ?? {};
+  if (typeof given === 'object' && !Array.isArray(given)) return given as GivenOptions;
+  throw new Error(`options: expected options by name, saw ${JSON.stringify(given)}`);
 }
 
 function optionalText(args: Arguments, key: string): string | null {

@@ -194,7 +194,7 @@ export class RunningLab {
     for (const { name, accelerators } of this.description.hosts)
       for (const plugin of accelerators) {
         step(`loading ${plugin.name} on ${name}`);
-        await this.host(name).driver.ask('load', plugin.name);
+        await this.host(name).driver.ask('load', plugin.name, plugin.options);
       }
     await this.attached(step);
   }

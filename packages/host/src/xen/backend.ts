@@ -7,6 +7,7 @@
 import { NetbackDriver } from '@netaccel/netback';
 import type { Limits, Netback, NetbackStatistics, VifName } from '@netaccel/netback';
 import type { Domain } from '@netaccel/xen';
+import { configure } from '../plugin-options.js';
 import { loadPlugin } from '../plugins.js';
 import { XenBackendError } from './error.js';
 import type { BackendNetwork } from './network.js';
@@ -102,7 +103,7 @@ export class XenBackend {
         'NETWORK',
         `the plugin ${name} needs a NIC, and the ${network} has none: use --port nic:NAME`,
       );
-    accelerators.registry.register(await loadPlugin(name, 'backend', from));
+    accelerators.registry.register(configure(await loadPlugin(name, 'backend', from), {}));
   }
 
   /** The vifs that are served. */

@@ -68,7 +68,7 @@ export function labReport(
       {
         name: 'alpha',
         problem: null,
-        plugins: [{ name: 'nic-backend', version: '1.2.3', contract: 1, capabilities: {} }],
+        plugins: [{ name: 'nic-backend', version: '1.2.3', contract: 1, capabilities: {}, options: {} }],
         ports: [
           {
             name: 'eth0',
