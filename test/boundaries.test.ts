@@ -1,7 +1,18 @@
 // The table of who may depend on whom, held against every package.json and every import in the workspace.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { importProblem, importsOf, manifestProblems, readWorkspace, table } from './boundaries.js';
+import {
+  codeOf,
+  importProblem,
+  importsOf,
+  manifestProblems,
+  outside,
+  readWorkspace,
+  table,
+} from './boundaries.js';
+import type { Manifest } from './boundaries.js';
 
 const workspace = readWorkspace(fileURLToPath(new URL('..', import.meta.url)));
 const publicEntries = Object.fromEntries(
@@ -23,6 +34,35 @@ describe('the workspace', () => {
     expect([...manifestProblems(folder, manifest), ...problems]).toEqual([]);
     expect(files.length).toBeGreaterThan(0);
   });
+});
+
+describe('a plugin as others write one', () => {
+  const root = fileURLToPath(new URL('..', import.meta.url));
+
+  test.each(Object.keys(outside))('%s imports what a vendor has, and nothing else', (folder) => {
+    const files = codeOf(join(root, folder));
+    const problems = files.flatMap(({ path, text }) =>
+      importsOf(path, text).flatMap((found) => {
+        const problem = importProblem(folder, path, found, publicEntries);
+        return problem === undefined ? [] : [`${path}: ${found.specifier}: ${problem}`];
+      }),
+    );
+    expect(problems).toEqual([]);
+    expect(files.length).toBeGreaterThan(0);
+  });
+
+  test.each(['examples/flow-meter/package.json', 'packages/create-plugin/template/_package.json'])(
+    '%s has the two packages as peers, and depends on nothing',
+    (file) => {
+      const manifest = JSON.parse(readFileSync(join(root, file), 'utf8')) as Manifest;
+      expect(Object.keys(manifest.peerDependencies ?? {}).sort()).toEqual([
+        '@netaccel/core-hooks',
+        '@netaccel/nic-vi',
+      ]);
+      expect(manifest.dependencies ?? {}).toEqual({});
+      expect(manifest.optionalDependencies ?? {}).toEqual({});
+    },
+  );
 });
 
 describe('the check refuses', () => {
@@ -51,6 +91,10 @@ describe('the check refuses', () => {
     ['host', 'src/a.ts', `import plugin from '@netaccel/dummy-accel-frontend';`],
     ['host', 'src/a.ts', `import koffi from 'koffi';`],
     ['host', 'src/a.ts', `import fs from 'fs';`],
+    ['examples/flow-meter', 'src/a.ts', `import { x } from '@netaccel/host';`],
+    ['examples/flow-meter', 'test/a.test.ts', `import { x } from '@netaccel/host';`],
+    ['packages/create-plugin/template', 'src/a.ts', `import { x } from '@netaccel/host';`],
+    ['packages/create-plugin/template', 'src/a.ts', `import fs from 'node:fs';`],
   ])('%s, %s: %s', (folder, file, code) => {
     expect(judge(folder, file, code)).toEqual([expect.any(String)]);
   });
