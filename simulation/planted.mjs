@@ -57,8 +57,8 @@ export const plantedFaults = [
     name: 'wrong-length',
     what: 'netback says a byte less than it copied',
     file: 'packages/netback/src/receive-batch.ts',
-    find: 'halves[(at >>> 1) + STATUS] = frame.length;',
-    replace: 'halves[(at >>> 1) + STATUS] = frame.length - 1;',
+    find: 'this.answer(index, this.halves[(at >>> 1) + REQUEST_ID]!, flags, frame.length);',
+    replace: 'this.answer(index, this.halves[(at >>> 1) + REQUEST_ID]!, flags, frame.length - 1);',
   },
   {
     name: 'unmap-skipped',
@@ -119,6 +119,8 @@ export const plantedFaults = [
 ];
 
 const folder = fileURLToPath(new URL('dist/', import.meta.url));
+/** Steps of each run. */
+const STEPS = 400;
 
 /**
  * Runs seeds against a copy with one fault until a check fails.
@@ -130,7 +132,7 @@ export async function hunt(fault, seeds) {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, `planted-${fault.name}.mjs`);
   writeFileSync(file, await bundle('simulate', [fault]));
-  const args = [file, '--json', '--stop', '--seeds', String(seeds)];
+  const args = [file, '--json', '--stop', '--steps', String(STEPS), '--seeds', String(seeds)];
   const { stdout, stderr, status } = spawnSync(process.execPath, args, {
     encoding: 'utf8',
     maxBuffer: 2 ** 26,

@@ -6,7 +6,7 @@
 import type { BackendAcceleratorDefinition } from '@netaccel/core-hooks';
 import backend from '@netaccel/dummy-accel-backend';
 import { OneThreadLab, setAccel } from '@netaccel/host';
-import type { RunningGuest, RunningHost } from '@netaccel/host';
+import type { MigrationReport, RunningGuest, RunningHost } from '@netaccel/host';
 import { SeededFaults } from '@netaccel/xen/sim';
 import type { SharedMemory } from '@netaccel/xen/sim';
 import { Losses } from './losses.js';
@@ -16,19 +16,20 @@ import type { Scenario, Side } from './scenario.js';
 import { Traffic } from './traffic.js';
 import type { Fail } from './traffic.js';
 
-const PAGES = 3072;
+const PAGES = 3328;
 /** Names of the hosts; a guest is called after its host. */
 const HOSTS = ['alpha', 'beta'] as const;
-const GUEST_ID = 1;
 const DRIVER_ID = 0;
 /** Last byte of each guest's MAC and IP address. */
 const ADDRESSES = [0xa, 0xb] as const;
 const MTU = 1500;
+/** How long a guest that goes on may take to be connected; virtual. */
+const RESUME_MS = 8000;
 /** Steps without rest after which something raises itself for ever. */
 const LIVELOCK_STEPS = 300_000;
 
 /** Sizes of everything. */
-const SHAPE = { domains: 6, grantPages: 2, ports: 64, mappings: 512 };
+const SHAPE = { domains: 6, grantPages: 2, ports: 64, mappings: 1024 };
 const NETFRONT = { transmitBuffers: { small: 48, large: 1 }, receivePages: 96 };
 const NIC_PORT = {
   transmitCapacity: 32,
@@ -47,6 +48,8 @@ export class SimulatedLab {
   /** Domains that do not run now, by what is wrong with them. */
   readonly dead = new Set<string>();
   readonly paused = new Set<string>();
+  /** Whether the cable is out. */
+  unplugged = false;
 
   private constructor(
     readonly scenario: Scenario,
@@ -76,7 +79,7 @@ export class SimulatedLab {
   /** Makes it; the vifs are connected, and nothing has gone wrong yet. */
   static async start(scenario: Scenario, fail: Fail, memory?: SharedMemory): Promise<SimulatedLab> {
     const faults = new SeededFaults(scenario.seed, {});
-    const plugin = new TrappedPlugin();
+    const plugin = new TrappedPlugin(scenario.mood, scenario.seed);
     const lab = await OneThreadLab.start({
       seed: scenario.seed,
       pages: PAGES,
@@ -102,7 +105,7 @@ export class SimulatedLab {
             [0, 0],
             [1, 0],
           ],
-          settings: { delayUs: scenario.delayUs },
+          settings: { delayUs: scenario.delayUs, bitsPerSecond: scenario.bitsPerSecond },
           mtu: MTU,
           config: { mtu: MTU, slots: 64 },
         },
@@ -128,8 +131,14 @@ export class SimulatedLab {
     return this.lab.host(HOSTS[side]);
   }
 
+  /** The guest that began on that side, wherever it is. */
   guest(side: Side): RunningGuest {
-    return this.host(side).guests.get(HOSTS[side])!;
+    return this.host(this.placeOf(side)).guests.get(HOSTS[side])!;
+  }
+
+  /** The side of the host where that guest is. */
+  placeOf(side: Side): Side {
+    return SIDES.find((place) => this.host(place).guests.has(HOSTS[side]))!;
   }
 
   /** The guest's traffic begins, until `untilMs` on the clock. */
@@ -161,18 +170,30 @@ export class SimulatedLab {
   }
 
   async allow(side: Side, port: string | null): Promise<void> {
-    await setAccel(this.host(side).machine.domain(DRIVER_ID)!.store, DRIVER_ID, GUEST_ID, 0, port);
+    const { store } = this.host(this.placeOf(side)).machine.domain(DRIVER_ID)!;
+    await setAccel(store, DRIVER_ID, this.guest(side).domain.id, 0, port);
   }
 
   async suspend(side: Side): Promise<void> {
     const { netfront } = this.guest(side).guest;
     await netfront.suspend();
-    await netfront.resume();
+    await netfront.resume({ timeoutMs: RESUME_MS });
+  }
+
+  /** The guest moves to the other host, while somebody steps the lab. */
+  migrate(side: Side): Promise<MigrationReport> {
+    return this.lab.moves.migrate(HOSTS[side], HOSTS[1 - this.placeOf(side)]!);
+  }
+
+  /** What an operator does with a guest that is not connected: saves it and lets it go on. */
+  async reconnect(side: Side): Promise<void> {
+    await this.lab.moves.suspend(HOSTS[side]);
+    await this.lab.moves.resume(HOSTS[side]);
   }
 
   pause(side: Side, id: 'guest' | 'driver', paused: boolean): void {
-    const { machine } = this.host(side);
-    const domid = id === 'guest' ? GUEST_ID : DRIVER_ID;
+    const { machine } = this.host(id === 'guest' ? this.placeOf(side) : side);
+    const domid = id === 'guest' ? this.guest(side).domain.id : DRIVER_ID;
     const key = `${side} ${id}`;
     if (paused === this.paused.has(key) || this.dead.has(key)) return;
     if (paused) machine.pauseDomain(domid);
@@ -214,6 +235,7 @@ export class SimulatedLab {
   }
 
   plug(up: boolean): void {
+    this.unplugged = !up;
     this.lab.hardware.wires[0]!.setLink(up);
   }
 }

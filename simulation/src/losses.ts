@@ -33,6 +33,7 @@ const VI = [
   'rxChanged',
 ] as const;
 const PORT = ['txNoLink', 'rxUnmatched', 'rxTooShort', 'rxNoVi', 'rxTooLong', 'rxAbandoned'] as const;
+const VIF_PORT = ['holdFull', 'holdAbandoned', 'unplugged'] as const;
 const WIRE = ['tooLong', 'changed', 'dropped', 'corrupted'] as const;
 
 type Record_ = Readonly<Record<string, unknown>>;
@@ -96,9 +97,12 @@ export class Losses {
     }
     for (const wire of this.lab.hardware.wires)
       for (const direction of [0, 1] as const) add('wire', { ...wire.statistics(direction) }, WIRE);
-    for (const { driver } of this.lab.hosts.values())
-      for (const port of driver.bridge.describe().ports)
-        add('bridge', { ...port }, ['filtered', 'runt', 'nowhere']);
+    for (const { driver } of this.lab.hosts.values()) {
+      const { ports } = driver.bridge.describe();
+      for (const port of ports) add('bridge', { ...port }, ['filtered', 'runt', 'nowhere']);
+      for (const port of [...driver.desk.describe(), { ...driver.desk.former }])
+        add('vif port', port, VIF_PORT);
+    }
     return all;
   }
 

@@ -7,9 +7,11 @@
  * - after the teardown: no page, grant, mapping, port, watch, timer, task or VI is left.
  */
 import type { SharedMemory } from '@netaccel/xen/sim';
+import { CheckFailed, fail } from './check.js';
+import { Deeds, FOREVER_MS } from './deeds.js';
 import { SimulatedLab } from './lab.js';
-import { SIDES } from './scenario.js';
-import type { Action, Scenario, Side, Timed } from './scenario.js';
+import { SIDES, isCalm } from './scenario.js';
+import type { Scenario, Side } from './scenario.js';
 import { Trace } from './trace.js';
 import type { TraceFile } from './trace.js';
 
@@ -19,12 +21,14 @@ const REST_MS = 30_000;
 const RECONNECT_MS = 20_000;
 /** Virtual time between two steps when nothing else happens. */
 const TICK_MS = 0.5;
-/** Steps until another try of what cannot be done yet. */
-const AGAIN_STEPS = 20;
+/** The same while a host hangs for long. */
+const HANG_TICK_MS = 20;
+/** Steps longer that traffic and faults go on while a guest is being moved. */
+const MOVE_STEPS = 3000;
+/** Steps of traffic to a guest that takes none, before the lab is taken down. */
+const FILL_STEPS = 150;
 /** Frames of each direction that must all arrive at the end. */
 const PROBES = 24;
-/** Real time is long over when traffic would end by itself. */
-const FOREVER_MS = 1e9;
 
 /** What a run found. */
 export interface Outcome {
@@ -39,6 +43,8 @@ export interface Outcome {
   readonly arrived: number;
   /** Of those that arrived, on the fast path. */
   readonly fast: number;
+  /** Guests that went to the other host, and moves that were called off. */
+  readonly moves: { readonly done: number; readonly failed: number };
   /** Frames lost, by the counter that names it. */
   readonly losses: Readonly<Record<string, number>>;
   /** The last lines that the domains logged. */
@@ -56,15 +62,6 @@ export interface RunOptions {
   readonly trace?: boolean;
 }
 
-/** A check failed: the message says which and what was seen. */
-class CheckFailed extends Error {
-  override name = 'CheckFailed';
-}
-
-const fail = (what: string): never => {
-  throw new CheckFailed(what);
-};
-
 /** Runs one scenario. */
 export async function run(
   scenario: Scenario,
@@ -76,10 +73,7 @@ export async function run(
 
 class Run {
   private readonly trace: Trace | null;
-  private readonly waiting: { step: number; act: () => void }[] = [];
-  /** What was begun and has not ended, with the domain that does it. */
-  private readonly working = new Map<Promise<void>, string>();
-  private readonly actions: Timed[];
+  private readonly deeds: Deeds;
   private readonly firstStep: number;
   private failed: string | null = null;
   private violation: string | null = null;
@@ -92,8 +86,11 @@ class Run {
     trace: boolean,
   ) {
     this.firstStep = this.scheduler.steps;
-    this.actions = [...lab.scenario.actions];
     this.trace = trace ? new Trace(lab.lab.lab) : null;
+    this.deeds = new Deeds(lab, this.firstStep, {
+      mark: (name, args) => this.trace?.mark(name, args),
+      renamed: () => this.nameDomains(),
+    });
     this.nameDomains();
     const audit = lab.lab.lab.audit!;
     audit.onViolation = (what) => (this.violation ??= `${what}\n${new Error('at').stack ?? ''}`);
@@ -113,6 +110,7 @@ class Run {
       await this.disturb();
       await this.heal();
       await this.probe();
+      if (lab.scenario.abrupt) await this.fill();
       await this.tearDown();
     } catch (error) {
       this.failed = error instanceof CheckFailed ? error.message : String((error as Error).stack);
@@ -132,6 +130,7 @@ class Run {
         (n, side) => n + lab.guest(side).guest.netfront.statistics().accelerated.rxFrames,
         0,
       ),
+      moves: this.deeds.moved,
       losses: Object.fromEntries(lab.losses.counted()),
       log: SIDES.flatMap((side) => lab.host(side).machine.lines).map(
         ({ atMs, host, domain, level, message }) =>
@@ -147,134 +146,30 @@ class Run {
   private async disturb(): Promise<void> {
     const { lab, scheduler } = this;
     const end = this.firstStep + lab.scenario.steps;
+    const last = end + MOVE_STEPS;
     scheduler.onStep = (step) => this.beforeStep(step);
     lab.setRates(false);
     for (const side of SIDES) lab.begin(side, FOREVER_MS);
     this.tick();
     await lab.lab.lab.runUntil(() => {
       lab.losses.look();
-      this.actAll(scheduler.steps - this.firstStep);
-      return scheduler.steps >= end;
+      this.deeds.actAll(scheduler.steps - this.firstStep);
+      // A move is to end under the same traffic and faults.
+      return scheduler.steps >= (this.deeds.moving ? last : end);
     }, FOREVER_MS);
   }
 
   /** Steps go on also while everybody sleeps, is paused or dead. */
   private tick(): void {
-    if (!this.healing) this.lab.lab.lab.clock.after(TICK_MS, () => this.tick());
+    const ms = this.deeds.hanging ? HANG_TICK_MS : TICK_MS;
+    if (!this.healing) this.lab.lab.lab.clock.after(ms, () => this.tick());
   }
 
   /** What must hold at every step; and a pause before it for promises when the scenario wants something there. */
   private beforeStep(step: number): void {
     if (this.violation !== null) fail(this.violation);
-    if (this.nextAction <= step - this.firstStep) this.scheduler.controlPending = true;
-  }
-
-  /** When something is due, in steps. */
-  private get nextAction(): number {
-    return Math.min(this.actions[0]?.step ?? Infinity, ...this.waiting.map(({ step }) => step));
-  }
-
-  /** Does what is due. No promise has anything left to do at this moment, so a domain that dies is dead. */
-  private actAll(at: number): void {
-    for (let next = this.actions[0]; next !== undefined && next.step <= at; next = this.actions[0]) {
-      this.actions.shift();
-      this.trace?.mark(next.do, { ...next });
-      this.act(next, at);
-    }
-    for (let i = this.waiting.length - 1; i >= 0; i--)
-      if (this.waiting[i]!.step <= at) this.waiting.splice(i, 1)[0]!.act();
-  }
-
-  private act(action: Action, at: number): void {
-    const { lab } = this;
-    switch (action.do) {
-      case 'load':
-      case 'unload':
-        if (!lab.isDead(action.side, 'driver'))
-          this.work(action.side, 'driver', () => lab[action.do](action.side));
-        break;
-      case 'allow':
-      case 'forbid':
-        if (!lab.isDead(action.side, 'driver'))
-          this.work(action.side, 'driver', () =>
-            lab.allow(action.side, action.do === 'allow' ? 'eth0' : null),
-          );
-        break;
-      case 'suspend':
-        // Whether the device comes back is judged at the end: with a fault in its way it may need an operator.
-        if (!lab.isDead(action.side, 'guest'))
-          void lab.suspend(action.side).catch((error: unknown) => this.rejected(error));
-        break;
-      case 'killGuest':
-      case 'killDriver':
-        this.kill(action.side, action.do === 'killGuest' ? 'guest' : 'driver', at + action.forSteps);
-        break;
-      case 'pauseGuest':
-      case 'pauseDriver': {
-        const id = action.do === 'pauseGuest' ? 'guest' : 'driver';
-        if (lab.isDead(action.side, id)) break;
-        lab.pause(action.side, id, true);
-        this.waiting.push({ step: at + action.forSteps, act: () => lab.pause(action.side, id, false) });
-        break;
-      }
-      case 'resetNic':
-        lab.resetNic(action.side);
-        break;
-      case 'unplug':
-        lab.plug(false);
-        this.waiting.push({ step: at + action.forSteps, act: () => lab.plug(true) });
-        break;
-      case 'throw':
-        lab.plugin.arm(action.hook);
-        break;
-      case 'quiet':
-        for (const side of SIDES)
-          if (!lab.isDead(side, 'guest')) {
-            const { domain, guest } = lab.guest(side);
-            const until = this.scheduler.now() + action.ms;
-            lab.traffic[side].pause(domain, guest.netfront, FOREVER_MS, until);
-          }
-        break;
-    }
-  }
-
-  private kill(side: Side, id: 'guest' | 'driver', until: number): void {
-    const { lab } = this;
-    if (lab.isDead(side, id)) return;
-    lab.kill(side, id);
-    // What it was doing never ends; neither does what others do with its help.
-    for (const [work, by] of this.working)
-      if (by === `${side} ${id}` || (id === 'driver' && by === `${side} guest` && lab.isDead(side, 'guest')))
-        this.working.delete(work);
-    this.waiting.push({ step: until, act: () => this.work(side, id, () => this.boot(side, id)) });
-  }
-
-  private async boot(side: Side, id: 'guest' | 'driver'): Promise<void> {
-    const { lab } = this;
-    // A guest's vif is made by the toolstack, which is in the driver domain.
-    if (id === 'guest' && lab.isDead(side, 'driver')) {
-      this.waiting.push({
-        step: AGAIN_STEPS + this.scheduler.steps - this.firstStep,
-        act: () => this.work(side, id, () => this.boot(side, id)),
-      });
-      return;
-    }
-    await lab.restart(side, id);
-    // Frames that came for a guest that was dead went wherever it had room for them.
-    if (id === 'guest') lab.traffic[1 - side]!.giveUp();
-    this.nameDomains();
-    if (id === 'guest') lab.begin(side, FOREVER_MS);
-  }
-
-  /** Something that takes its time; what it rejects with is nobody's fault, unless the end shows that it was. */
-  private work(side: Side, by: 'guest' | 'driver', begin: () => Promise<void>): void {
-    const work = begin().catch((error: unknown) => this.rejected(error));
-    this.working.set(work, `${side} ${by}`);
-    void work.finally(() => this.working.delete(work));
-  }
-
-  private rejected(error: unknown): void {
-    this.trace?.mark('rejected', { reason: String(error) });
+    if (this.deeds.broken !== null) throw this.deeds.broken;
+    if (this.deeds.next <= step - this.firstStep) this.scheduler.controlPending = true;
   }
 
   /** Nothing goes wrong any more: the dead boot, the paused go on, and all must come back. */
@@ -284,16 +179,18 @@ class Run {
     lab.setRates(true);
     lab.plugin.disarm();
     lab.plug(true);
-    this.actions.length = 0;
+    this.deeds.end();
     for (const traffic of lab.traffic) traffic.stop();
-    for (const side of SIDES) for (const id of ['driver', 'guest'] as const) lab.pause(side, id, false);
+    // A host that hangs goes on when its time is over: whoever waits for it is to give up before.
+    if (!this.deeds.hanging)
+      for (const side of SIDES) for (const id of ['driver', 'guest'] as const) lab.pause(side, id, false);
     await this.until('what was begun ends', () => {
-      this.actAll(Infinity);
-      return this.working.size === 0 && this.waiting.length === 0;
+      this.deeds.actAll(Infinity);
+      return this.deeds.over;
     });
     for (const side of SIDES)
       for (const id of ['driver', 'guest'] as const)
-        if (lab.isDead(side, id)) await this.during(this.boot(side, id));
+        if (lab.isDead(side, id)) await this.during(this.deeds.boot(side, id));
     for (const traffic of lab.traffic) traffic.stop();
     for (const side of SIDES) await this.reconnected(side);
     await lab.lab.lab.settle(REST_MS);
@@ -308,11 +205,11 @@ class Run {
       await lab.lab.lab.runUntil(connected, RECONNECT_MS);
     } catch (error) {
       // An operator's way out, for a connection that had no memory, grants or ports when it was made.
-      if (!this.excusedConnect())
+      if (!this.excusedConnect() && !this.deeds.hungWhileClosing)
         fail(
           `the device of ${lab.host(side).name} is not connected again: ${JSON.stringify(netfront.describe())} (${String(error)})`,
         );
-      await this.during(lab.suspend(side));
+      await this.during(lab.reconnect(side));
       await this.until('a device that was closed and opened connects', connected);
     }
   }
@@ -322,12 +219,15 @@ class Run {
     const { lab } = this;
     const counted = [...lab.losses.counted().values()].reduce((a, b) => a + b, 0);
     const missing = lab.traffic.reduce((n, traffic) => n + traffic.underWay, 0);
-    if (missing > counted)
+    // The announcements of a move are lost and counted, too.
+    const exact = isCalm(lab.scenario) && this.deeds.moved.done + this.deeds.moved.failed === 0;
+    if (missing > counted || (exact && missing < counted))
       fail(
         `${missing} frames are missing and counters name ${counted}: ` +
           lab.traffic
             .map((traffic, side) => `from ${lab.host(side as Side).name}: ${traffic.missing()}`)
-            .join('; '),
+            .join('; ') +
+          `; ${JSON.stringify([...lab.losses.counted()])}`,
       );
     for (const traffic of lab.traffic) traffic.giveUp();
   }
@@ -354,6 +254,18 @@ class Run {
         );
   }
 
+  /** Queues fill, so that what comes next has something to let go of. */
+  private async fill(): Promise<void> {
+    const { lab, scheduler } = this;
+    const side = SIDES[lab.scenario.seed % SIDES.length]!;
+    for (const each of SIDES) lab.begin(each, FOREVER_MS);
+    lab.pause(side, 'guest', true);
+    const end = scheduler.steps + FILL_STEPS;
+    await lab.lab.lab.runUntil(() => scheduler.steps >= end, REST_MS);
+    lab.pause(side, 'guest', false);
+    for (const traffic of lab.traffic) traffic.stop();
+  }
+
   /** Everything closes, and nothing is left. */
   private async tearDown(): Promise<void> {
     const { lab } = this.lab;
@@ -362,6 +274,10 @@ class Run {
       this.lab.host(side).machine.domain(0)!,
     ]);
     await lab.stop();
+    for (const domain of domains) {
+      const { timers } = domain.ledger();
+      if (timers > 0) fail(`${domain.name} has ${timers} timers when all its programs have stopped`);
+    }
     await lab.lab.settle(REST_MS);
     for (const domain of domains) {
       const ledger = domain.ledger();
@@ -383,12 +299,13 @@ class Run {
 
   private async until(what: string, done: () => boolean): Promise<void> {
     try {
-      await this.lab.lab.lab.runUntil(done, REST_MS * 2);
+      await this.lab.lab.lab.runUntil(() => {
+        this.lab.losses.look();
+        return done();
+      }, REST_MS * 2);
     } catch (error) {
       if (error instanceof CheckFailed) throw error;
-      fail(
-        `expected: ${what}; seen: ${String(error)}; busy: ${[...this.working.values()].join()}; ${this.state()}`,
-      );
+      fail(`expected: ${what}; seen: ${String(error)}; busy: ${this.deeds.underWay}; ${this.state()}`);
     }
   }
 
@@ -405,6 +322,6 @@ class Run {
   }
 
   private nameDomains(): void {
-    for (const side of SIDES) this.trace?.domains(side, this.lab.host(side).machine, [0, 1]);
+    for (const side of SIDES) this.trace?.domains(side, this.lab.host(side).machine, [0, 1, 2]);
   }
 }

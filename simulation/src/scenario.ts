@@ -7,7 +7,7 @@ import { Random, faultNames } from '@netaccel/xen/sim';
 import type { FaultRates } from '@netaccel/xen/sim';
 import type { WireFaults } from '@netaccel/nic-vi/model';
 
-/** The two sides of a lab: each is a host with one guest. */
+/** The two sides of a lab: each is a host, and the guest that begins there. */
 export const SIDES = [0, 1] as const;
 /** One of {@link SIDES}. */
 export type Side = (typeof SIDES)[number];
@@ -20,10 +20,14 @@ export type Action =
   | { readonly do: 'allow' | 'forbid'; readonly side: Side }
   /** The guest suspends its device and resumes it. */
   | { readonly do: 'suspend'; readonly side: Side }
+  /** The guest moves to the other host, with its flows. */
+  | { readonly do: 'migrate'; readonly side: Side }
   /** A domain dies, and boots again some steps later. */
   | { readonly do: 'killGuest' | 'killDriver'; readonly side: Side; readonly forSteps: number }
   /** A domain does not run for some steps. */
   | { readonly do: 'pauseGuest' | 'pauseDriver'; readonly side: Side; readonly forSteps: number }
+  /** A host's driver domain hangs, and nobody sends, for so long that whoever waits for it gives up. */
+  | { readonly do: 'hang'; readonly side: Side; readonly ms: number; readonly suspend: boolean }
   /** The NIC is reset. */
   | { readonly do: 'resetNic'; readonly side: Side }
   /** The cable is out for some steps. */
@@ -41,6 +45,16 @@ export type ThrowingHook = (typeof throwingHooks)[number];
 /** An action and when it is done, in steps after the lab was connected. */
 export type Timed = { readonly step: number } & Action;
 
+/** How often, in percent of the frames that it is offered, a plugin does not take one. */
+export interface Mood {
+  /** It declines: the frame goes slow. */
+  readonly declines: number;
+  /** It has no room, and says later that it has. */
+  readonly busy: number;
+  /** What it takes stays in its queue for a while, as in hardware that has other things to do. */
+  readonly lazy: boolean;
+}
+
 /** One run. */
 export interface Scenario {
   /** The seed. */
@@ -53,8 +67,14 @@ export interface Scenario {
   readonly filters: number;
   /** Microseconds that a frame is on the wire. */
   readonly delayUs: number;
+  /** What the wire carries; 0: all that comes, at once. */
+  readonly bitsPerSecond: number;
+  /** Whether the lab is taken down in the middle of traffic. */
+  readonly abrupt: boolean;
   /** Whether NIC ports join TCP segments. */
   readonly merging: boolean;
+  /** What the guests' plugin is like. */
+  readonly mood: Mood;
   /** Where ring indices begin. */
   readonly firstIndex: number;
   /** What the wire does to frames. */
@@ -67,7 +87,10 @@ export interface Scenario {
   readonly actions: readonly Timed[];
 }
 
-const kinds: readonly Action['do'][] = [
+/** What is drawn from one list; moves and hangs are drawn apart. */
+type Drawn = Exclude<Action['do'], 'migrate' | 'hang'>;
+
+const kinds: readonly Drawn[] = [
   'load',
   'load',
   'load',
@@ -86,7 +109,20 @@ const kinds: readonly Action['do'][] = [
   'quiet',
 ];
 /** What a run without faults may contain: whatever an operator does on a good day. */
-const peaceful: readonly Action['do'][] = ['load', 'load', 'unload', 'allow', 'forbid', 'suspend', 'quiet'];
+const peaceful: readonly Drawn[] = ['load', 'load', 'unload', 'allow', 'forbid', 'suspend', 'quiet'];
+
+/** Wires: as fast as you like, and some on which a frame takes a while. */
+const RATES = [0, 0, 0, 2e9, 4e8] as const;
+
+/** Hangs: one that nobody minds, one in which a suspend gives up, one in which everybody does. */
+const HANGS_MS = [50, 1500, 7000] as const;
+/** Plugins: one that takes all it can, and some that are like most hardware. */
+const MOODS: readonly Mood[] = [
+  { declines: 0, busy: 0, lazy: false },
+  { declines: 0, busy: 5, lazy: true },
+  { declines: 10, busy: 0, lazy: true },
+  { declines: 30, busy: 10, lazy: false },
+];
 
 /** Draws a run. */
 export function scenarioOf(seed: number, steps: number): Scenario {
@@ -114,6 +150,22 @@ export function scenarioOf(seed: number, steps: number): Scenario {
     for (const side of SIDES) if (chance(90)) actions.push({ step: random.below(60), do: 'load', side });
   for (let n = random.below(trouble === 0 ? 6 : 9); n > 0; n--)
     actions.push({ step: random.below(steps), ...draw(random, trouble === 0 ? peaceful : kinds) });
+  // Drawn apart: the rest of a seed stays what it was.
+  const more = new Random(seed ^ 0x3a0f_e551);
+  if (more.below(5) < 2)
+    for (let n = 1 + more.below(4); n > 0; n--)
+      actions.push({ step: more.below(steps), do: 'migrate', side: SIDES[more.below(2)]! });
+  const bitsPerSecond = RATES[more.below(RATES.length)]!;
+  const mood = MOODS[more.below(MOODS.length)]!;
+  const abrupt = more.below(3) === 0;
+  if (more.below(6) === 0)
+    actions.push({
+      step: more.below(steps),
+      do: 'hang',
+      side: SIDES[more.below(2)]!,
+      ms: HANGS_MS[more.below(HANGS_MS.length)]!,
+      suspend: more.below(2) === 0,
+    });
   actions.sort((a, b) => a.step - b.step);
   return {
     seed,
@@ -121,6 +173,9 @@ export function scenarioOf(seed: number, steps: number): Scenario {
     flows: 1 + random.below(5),
     filters: 1 + random.below(5),
     delayUs: chance(50) ? 0 : 1 + random.below(40),
+    bitsPerSecond,
+    abrupt,
+    mood,
     merging: chance(50),
     firstIndex: chance(80) ? 0xffff_ff80 : 0,
     wire,
@@ -130,12 +185,21 @@ export function scenarioOf(seed: number, steps: number): Scenario {
   };
 }
 
+/** Whether nothing goes wrong in a run: then every counter is exact. */
+export function isCalm({ rates, wire, actions }: Scenario): boolean {
+  return (
+    Object.keys(rates).length === 0 &&
+    Object.keys(wire).length === 0 &&
+    actions.every(({ do: what }) => what === 'migrate' || (what !== 'hang' && peaceful.includes(what)))
+  );
+}
+
 /** Common things often, what ends a whole attempt seldom. */
 function rateOf(name: (typeof faultNames)[number]): number {
   return name === 'eventLate' || name === 'eventTwice' ? 0.1 : name === 'storeLate' ? 0.03 : 0.004;
 }
 
-function draw(random: Random, from: readonly Action['do'][]): Action {
+function draw(random: Random, from: readonly Drawn[]): Action {
   const side = SIDES[random.below(2)]!;
   const what = from[random.below(from.length)]!;
   const forSteps = 1 + random.below(300);

@@ -8,8 +8,8 @@ import { scenarioOf } from './scenario.js';
 
 const HELP = `npm run simulate -- [options]
 
-Runs a whole lab for each seed: two hosts on a wire, guests, plugins; attach, detach, suspend, crashes, resets and
-faults under traffic; and checks after every step that nothing is lost without a name, doubled, reordered, leaked,
+Runs a whole lab for each seed: two hosts on a wire, guests, plugins; attach, detach, suspend, migration, crashes,
+resets and faults under traffic; and checks after every step that nothing is lost without a name, doubled, reordered, leaked,
 touched without a grant, or going round for ever.
 
   --seeds N     how many seeds; 100
@@ -68,7 +68,7 @@ async function main(): Promise<void> {
   const steps = numberOf('steps', given.steps);
   let memory: SharedMemory | undefined;
   const failures: Outcome[] = [];
-  const total = { steps: 0, sent: 0, arrived: 0, fast: 0 };
+  const total = { steps: 0, sent: 0, arrived: 0, fast: 0, moves: 0, failedMoves: 0 };
   const counted: Record<string, number> = {};
   const start = performance.now();
   let told = start;
@@ -96,6 +96,8 @@ async function main(): Promise<void> {
     total.sent += outcome.sent;
     total.arrived += outcome.arrived;
     total.fast += outcome.fast;
+    total.moves += outcome.moves.done;
+    total.failedMoves += outcome.moves.failed;
     for (const [name, n] of Object.entries(outcome.losses)) counted[name] = (counted[name] ?? 0) + n;
     if (outcome.failure !== null) {
       failures.push(outcome);
@@ -131,7 +133,7 @@ async function main(): Promise<void> {
     );
   else {
     console.log(
-      `${progress()}\n${total.sent} frames sent, ${total.arrived} arrived, ${total.fast} of them on the fast path; ` +
+      `${progress()}\n${total.moves} moves of guests, ${total.failedMoves} called off\n${total.sent} frames sent, ${total.arrived} arrived, ${total.fast} of them on the fast path; ` +
         `every other one is counted by name:`,
     );
     for (const [name, n] of Object.entries(counted).sort((a, b) => b[1] - a[1]))

@@ -43,8 +43,14 @@ export class Traffic {
   doubled = 0;
   /** Frames of others. */
   foreign = 0;
+  /** A frame may come after a later one now: its receiver is on its way to another host. */
+  mayOvertake = false;
+  /** Frames that did. */
+  overtaken = 0;
   private readonly fates: number[][];
   private readonly last: number[];
+  /** Numbers below may still come after later ones. */
+  private readonly forgiven: number[];
   private readonly random: Random;
   private until = 0;
   private cancel: () => void = () => undefined;
@@ -63,6 +69,7 @@ export class Traffic {
   ) {
     this.fates = Array.from({ length: flows }, () => []);
     this.last = new Array<number>(flows).fill(-1);
+    this.forgiven = new Array<number>(flows).fill(0);
     this.random = new Random(seed);
   }
 
@@ -135,6 +142,12 @@ export class Traffic {
     return count;
   }
 
+  /** What was sent up to now may come in any order, and no frame of later. */
+  forgive(): void {
+    this.mayOvertake = false;
+    for (const [flow, fates] of this.fates.entries()) this.forgiven[flow] = fates.length;
+  }
+
   /** Numbers under way, for a report. */
   missing(): string {
     return this.fates
@@ -173,9 +186,10 @@ export class Traffic {
         this.fail(`flow ${flow}: number ${sequence} arrived twice`);
       return;
     }
-    if (sequence < this.last[flow]!)
+    if (sequence < this.last[flow]! && this.mayOvertake) this.overtaken++;
+    else if (sequence < this.last[flow]! && sequence >= this.forgiven[flow]!)
       this.fail(`flow ${flow}: number ${sequence} arrived after number ${this.last[flow]!}`);
-    this.last[flow] = sequence;
+    this.last[flow] = Math.max(this.last[flow]!, sequence);
     fates[sequence] = Fate.arrived;
     this.arrived++;
   }

@@ -35,9 +35,11 @@ describe('a simulated run', () => {
     expect([...done].sort()).toEqual([
       'allow',
       'forbid',
+      'hang',
       'killDriver',
       'killGuest',
       'load',
+      'migrate',
       'pauseDriver',
       'pauseGuest',
       'quiet',

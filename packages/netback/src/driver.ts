@@ -20,6 +20,8 @@ export interface VifNetwork {
   readonly sink: FrameSink;
   /** Called with the vif when it serves: the network may deliver to it from now on. */
   attach(vif: Netback): void;
+  /** Resolves when no frame for the vif waits here that came before the call; left out: none ever does. */
+  settled?(): Promise<void>;
   /** Called when it serves no more: nothing may be delivered to it from now on. */
   detach(vif: Netback): void;
 }
@@ -193,6 +195,7 @@ export class NetbackDriver {
         frontend: name.guest,
         handle: name.handle,
         network: network.sink,
+        networkSettled: async () => network.settled?.(),
         onState: (state, reason) => this.options.onState?.(name, state, reason),
       });
       network.attach(vif);

@@ -39,6 +39,11 @@ export interface NetbackOptions {
   readonly handle: number;
   /** Where the guest's frames go: a bridge's port. It gets no frame after {@link Netback.stop} has resolved. */
   readonly network: FrameSink;
+  /**
+   * Resolves when no frame for the guest waits in the network that came before the call. A network that never keeps
+   * frames back leaves it out.
+   */
+  readonly networkSettled?: () => Promise<void>;
   /** Plugins and NIC ports; without them the vif has the slow path only. */
   readonly accelerators?: Accelerators;
   /** What is offered to the guest; all when left out. */
@@ -105,7 +110,7 @@ export class Netback implements FrameSink {
             path: this.path,
             teardownTimeoutMs,
             probeTimeoutMs,
-            fence: () => this.fence(),
+            fence: () => this.fenceOfPlugins(),
             rateBytesPerSecond: () => this.credit.bytesPerSecond,
             shareCredit: (fast) => this.credit.share(fast),
           });
@@ -157,6 +162,12 @@ export class Netback implements FrameSink {
    */
   fence(): Promise<ReceiveFence> {
     return this.connection?.fence() ?? Promise.resolve([]);
+  }
+
+  /** A flow's first fast frame comes behind what the network has of it, too. */
+  private async fenceOfPlugins(): Promise<ReceiveFence> {
+    await this.options.networkSettled?.();
+    return this.fence();
   }
 
   /** A NIC port came or went: whether the vif is accelerated is looked at again. */

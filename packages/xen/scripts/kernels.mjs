@@ -21,7 +21,7 @@ const text = `/**
  * Bytes of kernels.wat, assembled by scripts/kernels.mjs (\`npm run kernels\`): never edited by hand.
  */
 
-/** The kernels as a WebAssembly module: imports \`lab.memory\` (shared), exports \`copy\`, \`fill\` and \`sum\`. */
+/** The kernels as a WebAssembly module: imports \`lab.memory\` (shared), exports \`copy\`, \`fill\`, \`same\` and \`sum\`. */
 // prettier-ignore
 export const kernelBytes: Uint8Array<ArrayBuffer> = new Uint8Array([
 ${lines.map((row) => `  ${row.join(', ')},`).join('\n')}

@@ -6,7 +6,7 @@
  */
 import { AcceleratorRegistry } from '@netaccel/core-hooks';
 import type { BackendAcceleratorDefinition, FrameSink, NicPortHold, Registers } from '@netaccel/core-hooks';
-import { NetbackDriver } from '@netaccel/netback';
+import { NetbackDriver, defaultLimits } from '@netaccel/netback';
 import type { Limits } from '@netaccel/netback';
 import type { NicControl } from '@netaccel/nic-vi';
 import type { Domain } from '@netaccel/xen';
@@ -90,10 +90,11 @@ export class DriverDomain {
       port.upstream = bridgePort.input;
       this.bridgePorts.push(bridgePort);
     }
-    this.desk = new VifDesk(domain, this.bridge, this.ports);
+    const limits = { ...defaultLimits, ...VIF_LIMITS, ...options.vifLimits };
+    this.desk = new VifDesk(domain, this.bridge, this.ports, limits);
     this.driver = new NetbackDriver({
       domain,
-      limits: { ...VIF_LIMITS, ...options.vifLimits },
+      limits,
       accelerators: {
         registry: this.registry,
         port: (name): NicPortHold | undefined => this.ports.get(name),
@@ -136,6 +137,7 @@ export class DriverDomain {
     return {
       bridge: this.bridge.describe(),
       vifPorts: this.desk.describe(),
+      formerVifPorts: { ...this.desk.former },
       ports: [...this.ports.values()].map((port) => port.describe()),
       plugins: describePlugins(this.registry),
       netback: {

@@ -15,11 +15,14 @@
  * sender's bridge, arrives at the old host before the announcement does, as links keep order; every later one goes to
  * the new host. So none is lost while the holds have room (`holdFull` counts), none comes twice, and none overtakes an
  * earlier one. A plugin that does not heed the warning in time may go on to send across the wire: its frames may be
- * overtaken, and what it sends after the second announcement is lost (`filtered` at the old host's bridge). Group frames that come between the
+ * overtaken, and what it sends after the second announcement is lost (`filtered` at the old host's bridge). Plugins of
+ * the old host do not learn from announcements as long as frames wait there, so that a flow which uses both of its
+ * paths is not in both places. A guest that cannot connect on the new host goes back the same way. Group frames that come between the
  * hold and the first announcement are not kept (`holdGroup`).
  */
 import type { DomainId } from '@netaccel/xen';
 import type { DeskCalls } from './vif-desk.js';
+import type { HeldFrame } from '../ports/held-frames.js';
 import type { VifPortStatistics } from '../ports/vif-port.js';
 
 /** How long an announcement may take to the old host; hosts that share no wire wait for so long in vain. */
@@ -152,26 +155,33 @@ async function arrive(guest: MigrationGuest, from: MigrationHost, to: MigrationH
   return (await from.desk.announced(guest.mac, 2, once ? ANNOUNCE_MS : 0)) && once;
 }
 
-/** The guest is connected on its old host again, and what waited for it there is delivered. */
+/** The guest is connected on its old host again, and what waited for it is delivered, wherever that was. */
 async function goBack(
   guest: MigrationGuest,
   from: MigrationHost,
   to: MigrationHost,
   plugged: boolean,
 ): Promise<void> {
-  let { id } = guest;
-  if (guest.host !== from.name) {
-    await guest.suspend();
-    await to.removeVif(id);
-    await to.desk.forget(id);
-    id = await guest.move(from);
+  let frames: readonly HeldFrame[] = [];
+  if (guest.host === from.name) {
+    if (!plugged) {
+      await from.desk.expect(guest.id, guest.mac);
+      await from.createVif(guest.id);
+    }
+    await guest.resume(RESUME_MS);
+  } else {
+    // The same way again: what came to the new host meanwhile waits there, and follows.
+    const { id, mac } = guest;
+    await to.desk.hold(id, mac, true);
+    try {
+      await guest.suspend();
+      await to.removeVif(id);
+      await arrive(guest, to, from);
+    } finally {
+      ({ frames } = await to.desk.leave(mac));
+    }
   }
-  if (!plugged) {
-    await from.desk.expect(id, guest.mac);
-    await from.createVif(id);
-  }
-  await guest.resume(RESUME_MS);
-  await from.desk.open(id, []);
+  await from.desk.open(guest.id, frames);
 }
 
 function messageOf(error: unknown): string {

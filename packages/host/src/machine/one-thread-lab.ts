@@ -135,7 +135,8 @@ export class OneThreadLab {
   readonly hardware: LabHardware;
   /** Domains that die, and boot again. */
   readonly crashes = new OneThreadCrashes(this);
-  private readonly moves = new OneThreadMoves(this);
+  /** Guests that move, for who steps the lab meanwhile; else {@link migrate}, {@link suspend}, {@link resume}. */
+  readonly moves = new OneThreadMoves(this);
 
   private constructor(
     private readonly plan: OneThreadPlan,

@@ -2,6 +2,7 @@
  * Guests of a one-thread lab that are suspended, resumed and moved, and driver domains that are restarted: each step
  * as that lab takes it. Called by `OneThreadLab`.
  */
+import type { DomainId } from '@netaccel/xen';
 import { macBytes } from '../demo/addresses.js';
 import { accelPort } from './accel-port.js';
 import { MigrationError, migrateGuest } from './migration.js';
@@ -109,7 +110,7 @@ export class OneThreadMoves {
       suspend: () => guest.guest.suspend(),
       move: (to) => {
         const next = hosts.get(to.name)!;
-        const id = at.machine.moveDomain(domain.id, next.machine);
+        const id = at.machine.moveDomain(domain.id, next.machine, freeNumber(next));
         at.guests.delete(plan.name);
         next.guests.set(plan.name, guest);
         at = next;
@@ -136,6 +137,14 @@ export class OneThreadMoves {
       },
     };
   }
+}
+
+/** The lowest number that no guest of a host has, a dead one that will boot again with its number included. */
+function freeNumber({ guests, machine }: Host): DomainId {
+  const taken = new Set(Array.from(guests.values(), ({ domain }) => domain.id));
+  let id = DRIVER_DOMAIN + 1;
+  while (taken.has(id) || machine.domain(id) !== undefined) id++;
+  return id;
 }
 
 function macOf({ plan }: RunningGuest): Uint8Array {

@@ -12,8 +12,8 @@ import { ANNOUNCEMENT_BYTES, announcementOf } from '../ports/announcement.js';
 import type { Bridge } from '../ports/bridge.js';
 import type { HeldFrame } from '../ports/held-frames.js';
 import type { NicPort } from '../ports/nic-port.js';
-import { VifPort } from '../ports/vif-port.js';
-import type { VifPortStatistics } from '../ports/vif-port.js';
+import { VifPort, noVifPortStatistics } from '../ports/vif-port.js';
+import type { Backlog, VifPortStatistics } from '../ports/vif-port.js';
 
 /** How long frames that netback has for a guest may take to reach its ring, when its port is held. */
 const HOLD_DRAIN_MS = 500;
@@ -56,15 +56,16 @@ export interface DeskCalls {
   open(guest: DomainId, earlier: readonly HeldFrame[]): Promise<void>;
   /** Resolves when netback has let go of the guest's vif, whose directory is removed, or after a time. */
   gone(guest: DomainId): Promise<void>;
-  /** A guest that was expected does not come. */
-  forget(guest: DomainId): Promise<void>;
 }
 
 /** The desk. */
 export class VifDesk implements DeskCalls {
+  /** What ports that are gone had counted. */
+  readonly former = noVifPortStatistics();
   private readonly ports = new Map<string, VifPort>();
   /** Ports of guests that left, until all that waits has gone after them; by address. */
   private readonly leaving = new Map<string, VifPort>();
+  private readonly hushes = new Map<string, (() => void)[]>();
   private readonly waiting = new Set<() => void>();
   private readonly page: number;
   private readonly announcements: FramePool;
@@ -73,6 +74,7 @@ export class VifDesk implements DeskCalls {
     private readonly domain: Domain,
     private readonly bridge: Bridge,
     private readonly nicPorts: ReadonlyMap<string, NicPort>,
+    private readonly backlog: Backlog,
   ) {
     // Memory that a NIC may be told of for good: it is given back with the NIC's own.
     this.page = domain.pages.allocate(1);
@@ -88,10 +90,11 @@ export class VifDesk implements DeskCalls {
       attach: (vif) => {
         port.vif = vif;
       },
+      settled: () => port.settled(),
       detach: () => {
         port.vif = null;
         if (this.ports.get(key) === port) this.ports.delete(key);
-        if (![...this.leaving.values()].includes(port)) port.close();
+        if (![...this.leaving.values()].includes(port)) this.retire(port);
         for (const look of [...this.waiting]) look();
       },
     };
@@ -101,7 +104,7 @@ export class VifDesk implements DeskCalls {
   async hold(guest: DomainId, mac: Uint8Array, leaving: boolean): Promise<void> {
     const port = this.port(guest);
     port.hold(mac, !leaving);
-    if (leaving) this.leaving.set(textOf(mac), port);
+    if (leaving) this.letGo(mac, port);
     const { vif } = port;
     if (vif === null) return;
     await new Promise<void>((resolve) => {
@@ -133,8 +136,9 @@ export class VifDesk implements DeskCalls {
     const returned = this.leaving.get(textOf(mac));
     if (returned !== undefined) {
       // It comes back before it was ever gone: what waited for it still does.
-      this.leaving.delete(textOf(mac));
+      this.left(textOf(mac));
       this.ports.set(keyOf(guest, HANDLE), returned);
+      returned.returned();
     } else this.add(guest, HANDLE).hold(mac, true);
     await this.announce(guest, mac);
   }
@@ -154,14 +158,16 @@ export class VifDesk implements DeskCalls {
   leave(mac: Uint8Array): Promise<LeftPort> {
     const port = this.leaving.get(textOf(mac));
     if (port === undefined) throw new Error(`expected a held port of ${textOf(mac)}, saw none`);
-    this.leaving.delete(textOf(mac));
-    return Promise.resolve({ frames: port.leave(), statistics: { ...port.statistics } });
+    this.left(textOf(mac));
+    const frames = port.leave();
+    this.retire(port);
+    return Promise.resolve({ frames, statistics: { ...port.statistics } });
   }
 
   /** {@inheritDoc DeskCalls.open} */
   open(guest: DomainId, earlier: readonly HeldFrame[]): Promise<void> {
     const port = this.port(guest);
-    for (const [mac, leaving] of this.leaving) if (leaving === port) this.leaving.delete(mac);
+    for (const [mac, leaving] of this.leaving) if (leaving === port) this.left(mac);
     return port.open(earlier);
   }
 
@@ -183,14 +189,6 @@ export class VifDesk implements DeskCalls {
     });
   }
 
-  /** {@inheritDoc DeskCalls.forget} */
-  forget(guest: DomainId): Promise<void> {
-    const key = keyOf(guest, HANDLE);
-    this.ports.get(key)?.close();
-    this.ports.delete(key);
-    return Promise.resolve();
-  }
-
   /** Counters of the ports, by name. */
   describe(): Readonly<Record<string, unknown>>[] {
     return [...this.ports.values(), ...this.leaving.values()].map((port) => ({
@@ -206,6 +204,34 @@ export class VifDesk implements DeskCalls {
     this.domain.pages.free(this.page);
   }
 
+  /**
+   * A guest is on its way to another host. As long as frames for it wait here, plugins here do not learn that it is
+   * there: else a flow whose frames go both ways would be in both places.
+   */
+  private letGo(mac: Uint8Array, port: VifPort): void {
+    const address = textOf(mac);
+    this.left(address);
+    this.leaving.set(address, port);
+    this.hushes.set(
+      address,
+      Array.from(this.nicPorts.values(), (nicPort) => nicPort.hush(mac)),
+    );
+  }
+
+  /** It has gone, or does not go after all. */
+  private left(address: string): void {
+    this.leaving.delete(address);
+    for (const end of this.hushes.get(address) ?? []) end();
+    this.hushes.delete(address);
+  }
+
+  /** Closes a port, and keeps what it counted. */
+  private retire(port: VifPort): void {
+    port.close();
+    for (const name of Object.keys(this.former) as (keyof VifPortStatistics)[])
+      this.former[name] += port.statistics[name];
+  }
+
   private announcement(mac: Uint8Array): Frame | null {
     const frame = this.announcements.allocate();
     if (frame === null) return null;
@@ -215,7 +241,7 @@ export class VifDesk implements DeskCalls {
   }
 
   private add(guest: DomainId, handle: number): VifPort {
-    const port = new VifPort(this.domain, this.bridge, `vif${guest}.${handle}`);
+    const port = new VifPort(this.domain, this.bridge, `vif${guest}.${handle}`, this.backlog);
     this.ports.set(keyOf(guest, handle), port);
     return port;
   }

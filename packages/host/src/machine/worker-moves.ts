@@ -31,7 +31,6 @@ function deskOf(driver: DomainWorker): DeskCalls {
     leave: (mac) => ask('leave', mac),
     open: (guest, earlier) => ask('open', guest, earlier),
     gone: (guest) => ask('gone', guest),
-    forget: (guest) => ask('forget', guest),
   };
 }
 

@@ -48,11 +48,12 @@ export class HeldFrames {
     return true;
   }
 
-  /** Puts earlier frames before those that wait. */
-  prepend(earlier: readonly HeldFrame[]): void {
-    this.frames = [...earlier, ...this.frames.slice(this.head)];
+  /** Puts frames that came to another port behind the first `after` of those that wait. */
+  insert(after: number, others: readonly HeldFrame[]): void {
+    const waiting = this.frames.slice(this.head);
+    this.frames = [...waiting.slice(0, after), ...others, ...waiting.slice(after)];
     this.head = 0;
-    for (const { bytes } of earlier) this.bytes += bytes.length;
+    for (const { bytes } of others) this.bytes += bytes.length;
   }
 
   /** The oldest leaves: written to the start of `into`'s buffer. False when none waits, or it does not fit there. */

@@ -7,7 +7,7 @@
  */
 import { PAGE_BYTES, FramePool } from '@netaccel/core-hooks';
 import type { Frame, FrameSink } from '@netaccel/core-hooks';
-import type { Netback } from '@netaccel/netback';
+import type { Limits, Netback } from '@netaccel/netback';
 import { macHigh, macLow } from '@netaccel/nic-vi';
 import type { Domain } from '@netaccel/xen';
 import { isAnnouncementOf } from './announcement.js';
@@ -19,9 +19,8 @@ const GROUP_BIT = 1;
 /** Buffers from which held frames are delivered, each as large as any frame. */
 const BUFFERS = 16;
 const BUFFER_PAGES = 17;
-/** Frames that are delivered before the guest gets time to take them, and their bytes: well below netback's backlog. */
-const BATCH_FRAMES = 512;
-const BATCH_BYTES = 1024 * 1024;
+/** Of what netback lets wait for a guest: so much is delivered before the guest gets time to take it. */
+const BATCH_SHARE = 0.5;
 /** How long the guest may take to empty its ring before the next batch is delivered all the same. */
 const DRAIN_MS = 1000;
 
@@ -33,20 +32,33 @@ export interface VifPortStatistics {
   holdFull: number;
   /** Group frames that came while the guest was on its way to another host: its port there has its own copies. */
   holdGroup: number;
+  /** Frames that waited when the port was closed, with nobody to deliver them to: lost. */
+  holdAbandoned: number;
   /** Frames that came while there was no vif behind the port, and that was not known: lost. */
   unplugged: number;
 }
+
+/** All zero. */
+export function noVifPortStatistics(): VifPortStatistics {
+  return { held: 0, holdFull: 0, holdGroup: 0, holdAbandoned: 0, unplugged: 0 };
+}
+
+/** What netback lets wait per queue of a vif. */
+export type Backlog = Pick<Limits, 'backlogFrames' | 'backlogBytes'>;
 
 /** The port. */
 export class VifPort implements FrameSink {
   /** The vif, or null before it serves and after it is gone. */
   vif: Netback | null = null;
   /** Counters. */
-  readonly statistics: VifPortStatistics = { held: 0, holdFull: 0, holdGroup: 0, unplugged: 0 };
+  readonly statistics = noVifPortStatistics();
   private held: HeldFrames | null = null;
   private groups = true;
+  /** Of what waits: the frames that came before the guest went and came back. */
+  private before = 0;
   private announcements = 0;
   private readonly waiting = new Set<() => void>();
+  private readonly whenSettled: (() => void)[] = [];
   private readonly port: BridgePort;
   // The guest's address, known from the first hold on.
   private high = 0;
@@ -56,11 +68,13 @@ export class VifPort implements FrameSink {
    * @param domain the driver domain.
    * @param bridge what it is a port of.
    * @param name its name there.
+   * @param backlog what netback lets wait for the guest.
    */
   constructor(
     private readonly domain: Domain,
     private readonly bridge: Bridge,
     readonly name: string,
+    private readonly backlog: Backlog,
   ) {
     this.port = bridge.attach(name, this);
   }
@@ -100,6 +114,12 @@ export class VifPort implements FrameSink {
     this.bridge.pin(this.high, this.low, this.port);
   }
 
+  /** The guest that had left is back: what other ports held for it belongs between what waits now and what comes. */
+  returned(): void {
+    this.groups = true;
+    this.before = this.waitingFrames;
+  }
+
   /** Resolves when the guest's address was announced from elsewhere `count` times since the hold: whether in time. */
   announced(count: number, withinMs: number): Promise<boolean> {
     return new Promise((resolve) => {
@@ -128,35 +148,52 @@ export class VifPort implements FrameSink {
   }
 
   /**
-   * The guest is here: what came earlier is delivered, then what waits, then the port is open. What came is never
-   * overtaken.
-   * @param earlier frames that another port held before this one.
+   * The guest is here: what waits is delivered, what another port held in its place in between, then the port is open.
+   * What came is never overtaken.
+   * @param earlier frames that another port held before this one, or while the guest was gone from this one.
    */
   async open(earlier: readonly HeldFrame[]): Promise<void> {
     const { held } = this;
     if (held === null) return;
-    held.prepend(earlier);
+    held.insert(this.before, earlier);
+    this.before = 0;
     const address = this.domain.pages.allocate(BUFFERS * BUFFER_PAGES);
     const pool = new FramePool(BUFFERS, address, BUFFER_PAGES * PAGE_BYTES);
     while (this.release(held, pool) || pool.free < BUFFERS) await this.drained();
     this.bridge.unpin(this.high, this.low);
     this.held = null;
     this.announcements = 0;
+    this.tellSettled();
     this.domain.pages.free(address);
+  }
+
+  /** Resolves when nothing is kept back: at once, or when the port is open again or gone. */
+  settled(): Promise<void> {
+    return this.held === null
+      ? Promise.resolve()
+      : new Promise((resolve) => void this.whenSettled.push(resolve));
   }
 
   /** Takes the port off the bridge. Idempotent. */
   close(): void {
     this.vif = null;
     if (this.held !== null) this.bridge.unpin(this.high, this.low);
+    this.statistics.holdAbandoned += this.waitingFrames;
     this.held = null;
+    this.tellSettled();
     this.port.detach();
+  }
+
+  private tellSettled(): void {
+    for (const resolve of this.whenSettled.splice(0)) resolve();
   }
 
   /** Delivers a batch of what waits; whether there is more. */
   private release(held: HeldFrames, pool: FramePool): boolean {
+    const { backlogFrames, backlogBytes } = this.backlog;
+    const most = backlogFrames * BATCH_SHARE;
     let bytes = 0;
-    for (let n = 0; n < BATCH_FRAMES && bytes < BATCH_BYTES && held.length > 0; n++) {
+    for (let n = 0; n < most && bytes < backlogBytes * BATCH_SHARE && held.length > 0; n++) {
       if (pool.free === 0) this.vif?.flush();
       const frame = pool.allocate();
       if (frame === null) break;

@@ -1,4 +1,5 @@
-;; The three kernels that work on a lab's one memory: copy, fill and the Internet checksum's sum.
+;; The kernels that work on a lab's one memory: copy, fill, the Internet checksum's sum, and the search for a word
+;; that is not what it should be.
 ;; `npm run kernels --workspace @netaccel/xen` assembles this file into kernels.ts; a test compares the two.
 (module
   (memory (import "lab" "memory") 1 65536 shared)
@@ -8,6 +9,21 @@
 
   (func (export "fill") (param $at i32) (param $byte i32) (param $length i32)
     (memory.fill (local.get $at) (local.get $byte) (local.get $length)))
+
+  ;; Whether each 32-bit word of `length` bytes (a multiple of 32) is `word`: 1 or 0.
+  (func (export "same") (param $at i32) (param $word i32) (param $length i32) (result i32)
+    (local $end i32) (local $all v128) (local $seen v128)
+    (local.set $end (i32.add (local.get $at) (local.get $length)))
+    (local.set $all (i32x4.splat (local.get $word)))
+    (block $over
+      (loop $blocks ;; 32 bytes a turn
+        (br_if $over (i32.ge_u (local.get $at) (local.get $end)))
+        (local.set $seen (v128.or (local.get $seen) (v128.or
+          (v128.xor (local.get $all) (v128.load align=1 (local.get $at)))
+          (v128.xor (local.get $all) (v128.load offset=16 align=1 (local.get $at))))))
+        (local.set $at (i32.add (local.get $at) (i32.const 32)))
+        (br $blocks)))
+    (i32.eqz (v128.any_true (local.get $seen))))
 
   ;; RFC 1071: the sum is the same in either byte order but for a swap at the end, and carries may be folded
   ;; as late as one likes. So: add little-endian 32-bit words into 64-bit lanes, which cannot overflow.

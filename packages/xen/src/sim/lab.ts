@@ -301,13 +301,9 @@ export class Lab {
 
   private checkPoison(first: number, count: number): void {
     if (this.onWrittenAfterFree === null) return;
-    const { words } = this.memory;
     for (let page = first; page < first + count; page++) {
-      const start = page * PAGE_WORDS;
-      const expected = words[start] === 0 ? 0 : POISON_WORD; // never used before: all zero
-      let at = start;
-      while (at < start + PAGE_WORDS && words[at] === expected) at++;
-      if (at < start + PAGE_WORDS) this.onWrittenAfterFree(page);
+      const expected = this.memory.words[page * PAGE_WORDS] === 0 ? 0 : POISON_WORD; // never used before: all zero
+      if (!this.memory.same(page * PAGE_BYTES, expected, PAGE_BYTES)) this.onWrittenAfterFree(page);
     }
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The one memory of a lab: a shared WebAssembly memory of fixed size, and the three kernels that work on it.
+ * The one memory of a lab: a shared WebAssembly memory of fixed size, and the kernels that work on it.
  * Every domain of every host in the lab, and every NIC model, has the same one, so that a byte's address means
  * the same everywhere and a wire hands a frame over with one copy. Made by a machine; never grown.
  */
@@ -16,6 +16,7 @@ export interface MemoryHandle {
 interface Kernels {
   readonly copy: (to: number, from: number, length: number) => void;
   readonly fill: (at: number, byte: number, length: number) => void;
+  readonly same: (at: number, word: number, length: number) => number;
   readonly sum: (at: number, length: number, initial: number) => number;
 }
 
@@ -78,6 +79,15 @@ export class SharedMemory implements Memory {
       this.kernels.fill(address, byte, length);
     } catch (error) {
       throw outside(error, `fill of ${length} bytes at ${address}`, this.bytes.length);
+    }
+  }
+
+  /** Whether each 32-bit word of `length` bytes, a multiple of 32, is `word`. */
+  same(address: Address, word: number, length: number): boolean {
+    try {
+      return this.kernels.same(address, word, length) !== 0;
+    } catch (error) {
+      throw outside(error, `comparison of ${length} bytes at ${address}`, this.bytes.length);
     }
   }
 

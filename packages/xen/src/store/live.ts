@@ -43,6 +43,8 @@ interface Mark {
   readonly readersBefore: readonly Permissions[];
 }
 
+const NO_CHANGES: readonly Change[] = [];
+
 /** The live nodes. */
 export class LiveStore implements Workspace {
   #marks = new Map<string, Mark>();
@@ -70,19 +72,22 @@ export class LiveStore implements Workspace {
   }
 
   /** The changes since the last call, in the order they were marked. What came and went again is none. */
-  takeChanges(): Change[] {
+  takeChanges(): readonly Change[] {
+    if (this.#marks.size === 0) return NO_CHANGES;
     const marks = this.#marks;
     this.#marks = new Map();
-    return [...marks]
-      .filter(([path, mark]) => mark.existed || this.tree.get(path) !== undefined)
-      .map(([path, { scope, readersBefore }]) => {
-        return { path, scope, readers: [...readersBefore, ...this.#readersOf(path)] };
-      });
+    const changes: Change[] = [];
+    for (const [path, { existed, scope, readersBefore }] of marks)
+      if (existed || this.tree.get(path) !== undefined)
+        changes.push({ path, scope, readers: [...readersBefore, ...this.#readersOf(path)] });
+    return changes;
   }
 
   #readersOf(path: string): Permissions[] {
     const parent = parentOf(path);
-    const nodes = [this.tree.get(path), parent === undefined ? undefined : this.tree.get(parent)];
-    return nodes.flatMap((node) => (node === undefined ? [] : [node.permissions]));
+    const own = this.tree.get(path);
+    const above = parent === undefined ? undefined : this.tree.get(parent);
+    if (own === undefined) return above === undefined ? [] : [above.permissions];
+    return above === undefined ? [own.permissions] : [own.permissions, above.permissions];
   }
 }

@@ -18,14 +18,17 @@ export type QuotaName =
   | 'node-permissions'
   | 'outstanding'
   | 'write-rate'
-  | 'write-burst';
+  | 'write-burst'
+  | 'request-rate'
+  | 'request-burst';
 
 /** One limit. */
 export interface QuotaRow {
   /** The limit of a domain that has none of its own; 0 is no limit. */
   readonly initial: number;
   /** Of the limit. */
-  readonly unit: 'nodes' | 'watches' | 'transactions' | 'bytes' | 'entries' | 'per second' | 'writes';
+  readonly unit:
+    'nodes' | 'watches' | 'transactions' | 'bytes' | 'entries' | 'per second' | 'writes' | 'requests';
   /** What is counted. */
   readonly counts: string;
 }
@@ -54,6 +57,8 @@ export const QUOTAS: Readonly<Record<QuotaName, QuotaRow>> = {
     counts: "changes while another domain's transaction is open (XSA-206)",
   },
   'write-burst': { initial: 10, unit: 'writes', counts: 'such changes at once' },
+  'request-rate': { initial: 2000, unit: 'per second', counts: 'requests that are answered; others wait' },
+  'request-burst': { initial: 1000, unit: 'requests', counts: 'requests that are answered at once' },
 };
 
 /** All names, in the table's order. */

@@ -194,6 +194,7 @@ export class StoreServer {
       return;
     }
     const message = connection.takeRequest();
+    this.#state.requestCredit.spend(connection.domid);
     if (message === undefined) {
       this.#state.counters.connectionsCut++;
       return;
@@ -202,16 +203,16 @@ export class StoreServer {
     if (connection.hasWork()) this.#ready.add(connection);
   }
 
-  /** Whether requests wait: the client does not read, or its domain is out of credit for changes. */
+  /** Whether requests wait: the client does not read, or its domain is out of credit. */
   #isHeld(connection: StoreConnection): boolean {
     const { domid } = connection;
-    const { credit, quotas } = this.#state;
+    const { writeCredit, requestCredit, quotas, options } = this.#state;
     if (connection.outbox.waitingBytes > quotas.limit(domid, 'outstanding')) return true;
-    const waitMs = credit.waitMs(domid);
+    const waitMs = Math.max(writeCredit.waitMs(domid), requestCredit.waitMs(domid));
     if (waitMs === 0) return false;
     if (!this.#heldDomains.has(domid)) {
       this.#heldDomains.add(domid);
-      credit.clock?.after(waitMs, () => {
+      options.clock?.after(waitMs, () => {
         this.#heldDomains.delete(domid);
         for (const held of this.#state.connections) if (held.domid === domid) this.#ready.add(held);
         this.#run();

@@ -9,7 +9,7 @@ import type { StoreConnection } from './connection.js';
 import { isRealDomid, PRIVILEGED_DOMID } from './domid.js';
 import { Domains } from './domains.js';
 import { StoreError } from './error.js';
-import { WriteCredit } from './fairness.js';
+import { DomainCredit } from './fairness.js';
 import { LiveStore } from './live.js';
 import { memoryOf } from './operations.js';
 import type { EventCounters } from './outbox.js';
@@ -70,7 +70,8 @@ export class StoreState {
   readonly live: LiveStore;
   readonly watches = new WatchTable();
   readonly domains = new Domains();
-  readonly credit: WriteCredit;
+  readonly writeCredit: DomainCredit;
+  readonly requestCredit: DomainCredit;
   readonly connections = new Set<StoreConnection>();
   readonly counters: StoreCounters = {
     requests: 0,
@@ -90,7 +91,8 @@ export class StoreState {
     this.quotas = new QuotaTable(options.quotas);
     this.ledger = new Ledger(this.quotas);
     this.live = new LiveStore(Tree.create(ROOTS, ROOT_PERMISSIONS), this.ledger);
-    this.credit = new WriteCredit(this.quotas, options.clock);
+    this.writeCredit = new DomainCredit(this.quotas, options.clock, 'write-rate', 'write-burst');
+    this.requestCredit = new DomainCredit(this.quotas, options.clock, 'request-rate', 'request-burst');
     for (const path of ROOTS) {
       this.ledger.charge(PRIVILEGED_DOMID, 'nodes', 1);
       this.ledger.charge(PRIVILEGED_DOMID, 'memory', memoryOf(path, this.live.look(path)!));
@@ -111,7 +113,7 @@ export class StoreState {
 
   /** `domid` changed something: it pays for it if somebody else's transaction may suffer (XSA-206). */
   countChange(domid: number): void {
-    if (this.openTransactions > this.ledger.count(domid, 'transactions')) this.credit.spend(domid);
+    if (this.openTransactions > this.ledger.count(domid, 'transactions')) this.writeCredit.spend(domid);
   }
 
   /** A domain is there; a real one. */
@@ -149,7 +151,8 @@ export class StoreState {
     removeDomainFrom(this.live, domid, ROOTS, ROOT_PERMISSIONS);
     this.ledger.forget(domid);
     this.quotas.forget(domid);
-    this.credit.forget(domid);
+    this.writeCredit.forget(domid);
+    this.requestCredit.forget(domid);
     this.domains.forget(domid);
     this.fireChanges();
     if (wasIntroduced) this.#fireSpecial(SPECIAL_PATHS.release, domid);

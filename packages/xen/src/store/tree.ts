@@ -78,12 +78,15 @@ export class Tree {
 
   /** The node at a canonical path. */
   get(path: string): StoreNode | undefined {
-    let node: TreeNode | undefined = this.#top;
-    for (const name of wayTo(path)) {
-      node = node.children.get(name);
-      if (node === undefined) return undefined;
+    let node = this.#top;
+    // Name by name along {@link wayTo}, without making it: this is asked more often than all else together.
+    for (let at = 0; ;) {
+      const slash = path.indexOf('/', at);
+      const child = node.children.get(slash < 0 ? path.slice(at) : path.slice(at, slash));
+      if (child === undefined || slash < 0 || slash === path.length - 1) return child;
+      node = child;
+      at = slash + 1;
     }
-    return node;
   }
 
   /** A second tree with the same nodes. From here on each changes for itself. */

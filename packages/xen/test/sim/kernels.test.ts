@@ -43,12 +43,22 @@ describe('a shared memory', () => {
     expect([...bytes.subarray(1000, 1010)]).toEqual([9, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
   });
 
+  test.each([0, 4, 28, 32, 60])('sees the one word of a range that differs, at byte %i', (at) => {
+    memory.fill(2048, 0xdb, 64);
+    expect(memory.same(2048, 0xdbdb_dbdb, 64)).toBe(true);
+    bytes[2048 + at] = 0xda;
+    expect(memory.same(2048, 0xdbdb_dbdb, 64)).toBe(false);
+    expect(memory.same(2112, 0, 64)).toBe(true);
+    memory.clear(2048, 64);
+  });
+
   test.each([
     ['copy to', () => memory.copy(bytes.length - 3, 0, 4)],
     ['copy from', () => memory.copy(0, bytes.length, 1)],
     ['copy, far', () => memory.copy(0, 0xffff_ffff, 4)],
     ['clear', () => memory.clear(bytes.length - 1, 2)],
     ['sum', () => memory.sum(bytes.length - 1, 2, 0)],
+    ['same', () => memory.same(bytes.length - 16, 0, 32)],
   ])('throws a RangeError outside of it: %s', (_, reach) => {
     expect(reach).toThrow(RangeError);
   });
