@@ -5,7 +5,7 @@ import { MemoryCard } from './memory-card.js';
 import type { Job } from './memory-card.js';
 import { front } from './memory-front.js';
 import { subject } from './memory-plugin.js';
-import { cut } from './offload.js';
+import { cut, fill } from './offload.js';
 import { bench, bytesOf, card, hooks, services, sneaking, tag } from './tamper.js';
 import type { Broken } from './tamper.js';
 
@@ -20,6 +20,15 @@ const isIpv4 = (bytes: Uint8Array): boolean => bytes[12] === 8 && bytes[13] === 
 /** A card whose frames are posted in another way. */
 const posting = (change: (job: Job) => Job) => () =>
   card(({ transmit }) => ({ transmit: (session, job) => transmit(session, change(job)) }));
+
+/** Fills in a checksum, and leaves 0 as it is in UDP over one of the two. */
+function withZero(bytes: Uint8Array, ipv4: boolean): Uint8Array {
+  fill(bytes);
+  const field = ipv4 ? 40 : 60;
+  const isUdp = isIpv4(bytes) === ipv4 && bytes[ipv4 ? 23 : 20] === 17;
+  if (isUdp && bytes[field] === 0xff && bytes[field + 1] === 0xff) bytes.fill(0, field, field + 2);
+  return bytes;
+}
 
 export const brokenTransmits: readonly Broken[] = [
   {
@@ -358,6 +367,16 @@ export const brokenTransmits: readonly Broken[] = [
     fault: 'mends checksums that are wrong',
     rule: 'offload.checksum-ipv6',
     make: posting((job) => (isIpv4(job.bytes()) ? job : { ...job, blank: true })),
+  },
+  {
+    fault: 'writes a checksum of UDP that comes out as 0 as 0',
+    rule: 'offload.udp-zero-ipv4',
+    make: () => bench(() => ({ fill: (bytes) => withZero(bytes, true) })),
+  },
+  {
+    fault: 'does so over IPv6',
+    rule: 'offload.udp-zero-ipv6',
+    make: () => bench(() => ({ fill: (bytes) => withZero(bytes, false) })),
   },
   {
     fault: 'gives all segments one id',

@@ -54,6 +54,8 @@ export class MemoryCard implements Bench {
   up = true;
   /** How it cuts: another's place for plugins that misbehave. */
   cut = cut;
+  /** How it fills in a checksum; likewise. */
+  fill = fill;
 
   constructor(readonly machine: BenchMachine) {
     this.device = {
@@ -130,7 +132,7 @@ export class MemoryCard implements Bench {
       for (const job of jobs.splice(0)) {
         const bytes = job.bytes();
         if (job.segmentBytes > 0) this.wire.push(...this.cut(bytes, job.segmentBytes));
-        else this.wire.push(job.blank ? fill(bytes) : bytes);
+        else this.wire.push(job.blank ? this.fill(bytes) : bytes);
         owner.sent(job.cookie);
       }
   }
