@@ -72,8 +72,23 @@ function acceleration(report: ExplainReport): string {
       : `  accelerated    ${styled('yellow', 'no')}`,
     `  backend half   ${half(backend)}`,
     `  frontend half  ${half(frontend)}`,
+    ...abilities(report),
     ...(why === null ? [] : [`  why not        ${why.why}`, `  what to do     ${styled('bold', why.todo)}`]),
   ].join('\n');
+}
+
+/** What the plugin says that it can do, and what is set of its options. */
+function abilities({ guest, host }: ExplainReport): string[] {
+  const plugin = host.plugins.find(({ name }) => name === guest.acceleration.backend.plugin);
+  if (plugin === undefined) return [];
+  const can = Object.entries(plugin.capabilities).filter(([, value]) => value !== false);
+  const options = Object.entries(plugin.options);
+  return [
+    `  it can         ${can.map(([name, value]) => (value === true ? name : `${name} ${String(value)}`)).join(', ') || 'nothing but send'}`,
+    ...(options.length === 0
+      ? []
+      : [`  options        ${options.map(([name, value]) => `${name} ${String(value)}`).join(', ')}`]),
+  ];
 }
 
 function traffic({ guest: { fast, slow, errors } }: ExplainReport): string {
@@ -125,8 +140,13 @@ function losses({ losses: rows }: ExplainReport): string {
 function features({ features: rows }: ExplainReport): string {
   if (rows.length === 0) return '';
   return formatTable(
-    ['feature', 'the backend says', 'the frontend says'],
-    rows.map(({ key, backend, frontend }) => [key, backend ?? 'nothing', frontend ?? 'nothing']),
+    ['feature', 'the backend says', 'the frontend says', 'it is'],
+    rows.map(({ key, backend, frontend, outcome }) => [
+      key,
+      backend ?? 'nothing',
+      frontend ?? 'nothing',
+      outcome,
+    ]),
   );
 }
 

@@ -8,6 +8,8 @@ import { backendPath, frontendPath } from '../machine/toolstack.js';
 import { microseconds } from '../machine/time.js';
 import type { PluginDescription } from '../plugins.js';
 import { describe } from './described.js';
+import { ANSWERING_KEYS, outcomeOf } from './feature-outcome.js';
+import type { FeatureOutcome } from './feature-outcome.js';
 import type { DriverDescription, GuestDescription } from './described.js';
 import { guestLosses, portLosses, viLosses, vifLosses, wireLosses } from './losses.js';
 import type { LossReport } from './losses.js';
@@ -20,6 +22,8 @@ export interface FeatureReport {
   readonly key: string;
   readonly backend: string | null;
   readonly frontend: string | null;
+  /** What became of it. */
+  readonly outcome: FeatureOutcome;
 }
 
 /** A filter in the NIC that leads to the guest. */
@@ -104,10 +108,18 @@ async function features(running: RunningLab, host: string, domid: number): Promi
     return values;
   };
   const backend = await read(backendPath(DRIVER_DOMAIN, domid, HANDLE));
-  const frontend = await read(frontendPath(domid, HANDLE));
-  return [...new Set([...backend.keys(), ...frontend.keys()])]
-    .sort()
-    .map((key) => ({ key, backend: backend.get(key) ?? null, frontend: frontend.get(key) ?? null }));
+  const path = frontendPath(domid, HANDLE);
+  const frontend = await read(path);
+  const keys = [...new Set([...backend.keys(), ...frontend.keys()])].sort();
+  for (const key of ANSWERING_KEYS) {
+    const value = await store.readOptional(`${path}/${key}`);
+    if (value !== null) frontend.set(key, value);
+  }
+  return keys.map((key) => {
+    const offered = backend.get(key) ?? null;
+    const outcome = outcomeOf(key, offered, frontend);
+    return { key, backend: offered, frontend: frontend.get(key) ?? null, outcome };
+  });
 }
 
 async function losses(

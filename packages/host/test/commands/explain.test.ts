@@ -106,7 +106,7 @@ describe('netaccel explain', () => {
           losses: [
             { where: "guest's VI on eth0", what: 'frames dropped for want of receive buffers', frames: 3 },
           ],
-          features: [{ key: 'feature-sg', backend: '1', frontend: null }],
+          features: [{ key: 'feature-sg', backend: '1', frontend: null, outcome: 'refused by the frontend' }],
         },
       ),
     );
@@ -117,7 +117,9 @@ describe('netaccel explain', () => {
     expect(text.indexOf('not-ip')).toBeLessThan(text.indexOf('broadcast'));
     expect(text).toMatch(/^tcp 10\.77\.0\.11:5001 +eth0 +2 +80 +1\.50 s$/m);
     expect(text).toMatch(/frames dropped for want of receive buffers +3$/m);
-    expect(text).toMatch(/^feature-sg +1 +nothing$/m);
+    expect(text).toMatch(/^feature-sg +1 +nothing +refused by the frontend$/m);
+    expect(text).toContain('it can         receiveFilters 8, ipv6\n');
+    expect(text).toContain('options        filters 4\n');
     expect(text).not.toContain('why not');
   });
 

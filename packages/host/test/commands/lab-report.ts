@@ -68,7 +68,15 @@ export function labReport(
       {
         name: 'alpha',
         problem: null,
-        plugins: [{ name: 'nic-backend', version: '1.2.3', contract: 1, capabilities: {}, options: {} }],
+        plugins: [
+          {
+            name: 'nic-backend',
+            version: '1.2.3',
+            contract: 1,
+            capabilities: { receiveFilters: 8, ipv6: true, vlan: false },
+            options: { filters: 4 },
+          },
+        ],
         ports: [
           {
             name: 'eth0',

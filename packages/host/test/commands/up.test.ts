@@ -151,7 +151,12 @@ describe('a lab of two hosts with TAPs', () => {
       expect(
         explained.filters.find(({ match }) => match.startsWith('tcp 10.77.0.12:7000'))?.hits,
       ).toBeGreaterThan(1000);
-      expect(explained.features).toContainEqual({ key: 'feature-rx-copy', backend: '1', frontend: null });
+      expect(explained.features).toContainEqual({
+        key: 'feature-rx-copy',
+        backend: '1',
+        frontend: null,
+        outcome: 'accepted',
+      });
 
       const file = join(user.folder, 'wire.pcapng');
       const captured = await user.json<{ frames: number }>(
