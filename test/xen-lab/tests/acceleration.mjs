@@ -23,7 +23,10 @@ await row('TCP', () => stream.moves());
 for (const round of [1, 2])
   await row(`attached and detached under TCP, ${round}`, async () => {
     run('xenstore-write', [key(guest, 'accel'), 'nic0']);
-    await until('the plugin attaches', () => read(key(guest, 'accel/state')) === '4');
+    await until('the plugin attaches', () => read(key(guest, 'accel/state')) === '4').catch((error) => {
+      console.log(`@accel ${read(key(guest, 'accel/state'))} ${read(key(guest, 'accel-frontend'))}`);
+      throw error;
+    });
     await stream.moves();
     run('xenstore-rm', [key(guest, 'accel')]);
     await until('the plugin detaches', () => ['6', ''].includes(read(key(guest, 'accel/state'))));
@@ -47,3 +50,4 @@ await guest.destroy();
 await row('stops', async () => {
   expect('exit code', await backend.stop(), 0);
 });
+console.log(`@log ${JSON.stringify(backend.said().slice(-6000))}`);

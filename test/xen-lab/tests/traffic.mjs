@@ -114,7 +114,7 @@ async function traffic(backend) {
     const down = await iperf(guest, IPERF.offloads, '-R');
     return `${up.rate} and ${down.rate} Mbit/s`;
   });
-  await row('TCP, scatter-gather off', async () => {
+  await row('TCP, scatter-gather off: frames of 1500', async () => {
     await guest.exec('ethtool -K eth0 sg off');
     const { rate, again } = await iperf(guest, IPERF.offloads);
     return `${rate} Mbit/s, ${again} segments sent again`;
