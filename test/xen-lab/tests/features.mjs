@@ -78,7 +78,7 @@ async function features(backend) {
   });
   await row(`rate=${RATE_MBITS}Mb/s, then lifted`, async () => {
     const vif = ['script=/bin/vif-up', backend.vif, `rate=${RATE_MBITS}Mb/s`].filter(Boolean);
-    run('xl', ['network-attach', guest.name, vif.join(',')]);
+    run('xl', ['network-attach', guest.name, ...vif]);
     await guest.exec(
       'until [ -e /sys/class/net/eth1 ]; do sleep 0.1; done; ' +
         `ip link set eth1 up; ip addr add ${SLOW.guest}/24 dev eth1; ` +

@@ -79,14 +79,11 @@ await backend.start();
 const bystander = new Guest('bystander', backend);
 await bystander.up();
 await row('the other guest', () => bystander.network());
-const before = await residueOf(backend);
 await bystander.exec(
   `(while [ ! -e /tmp/enough ]; do /bin/ping -q -f -c 200 ${DOM0} | grep -q ' 0% packet loss' || touch /tmp/lost; ` +
     'echo >>/tmp/floods; done; touch /tmp/done) >/dev/null 2>&1 &',
 );
 
-const guest = new Guest('hostile', backend, PRODUCT);
-await guest.up();
 for (const [handle, what, spoil, says] of [
   [2, 'no key frontend', { frontend: null }, /frontend: expected/],
   [3, 'no key mac', { mac: null }, /mac: expected/],
@@ -94,7 +91,11 @@ for (const [handle, what, spoil, says] of [
   [5, 'a mac that is a directory', { mac: null, 'mac/0': '00' }, /mac: expected/],
   [6, 'an ip that is none', { ip: '10.0.0.999' }, /ip: expected/],
 ])
-  await badDirectory(guest, handle, what, spoil, says);
+  await badDirectory(bystander, handle, what, spoil, says);
+const before = await residueOf(backend);
+
+const guest = new Guest('hostile', backend, PRODUCT);
+await guest.up();
 await badRings(guest);
 await row(`${CASES} hostile cases, seed ${SEED}`, async () => {
   const text = await guest.exec(`node /host/hostile.mjs ${SEED} ${CASES}`, 500);
