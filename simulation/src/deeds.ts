@@ -120,13 +120,9 @@ export class Deeds {
           this.work(action.side, 'driver', () => lab[action.do](action.side));
         break;
       case 'allow':
-      case 'forbid': {
-        const place = lab.placeOf(action.side);
-        const port = action.do === 'allow' ? 'eth0' : null;
-        if (lab.isDead(place, 'driver')) break;
-        this.alone(action.side, () => this.work(place, 'driver', () => lab.allow(action.side, port)));
+      case 'forbid':
+        this.alone(action.side, () => this.permit(action.side, action.do === 'allow' ? 'eth0' : null));
         break;
-      }
       case 'suspend':
         this.alone(action.side, () => this.suspend(action.side));
         break;
@@ -165,6 +161,11 @@ export class Deeds {
         this.quiet(action.ms);
         break;
     }
+  }
+
+  private permit(side: Side, port: string | null): void {
+    const place = this.lab.placeOf(side);
+    if (!this.lab.isDead(place, 'driver')) this.work(place, 'driver', () => this.lab.allow(side, port));
   }
 
   private quiet(ms: number): void {

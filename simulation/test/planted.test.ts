@@ -14,6 +14,14 @@ test('there are ten and more, and each spoils one place of a source that is ther
   }
 });
 
+test('docs/security.md says of each of them after how many seeds it was found', () => {
+  const page = readFileSync(new URL('docs/security.md', root), 'utf8');
+  for (const { name, what } of plantedFaults)
+    expect(page.replace(/ +/g, ' ')).toMatch(
+      new RegExp(`\\| \`${name}\` \\| ${what} \\| (not in )?\\d+ \\|`),
+    );
+});
+
 test.each(['double-completion', 'wrong-length', 'unmap-skipped'])(
   'the checks find %s',
   async (name) => {

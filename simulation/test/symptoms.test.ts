@@ -45,6 +45,7 @@ test.each([
 test.each([
   [50, 'frames that had come to the new host were lost without a count when a move was called off'],
   [182, 'slow frames waited at the old host while fast ones of the same flow had gone to the new one'],
+  [5449, 'what had waited for a guest stayed where it was when there was no memory at that moment'],
   [673, 'a guest that moved in got the number of a dead one, and died when that booted'],
 ] as const)(
   'seed %i: %s',

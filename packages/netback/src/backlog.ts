@@ -28,6 +28,8 @@ export class Backlog implements FrameOwner {
   private head = 0;
   private tail = 0;
   private returned = 0;
+  /** What the last frame that was refused took: as much is refused until bytes come back. */
+  private refused = Infinity;
 
   /** @throws MachineError `NO_MEMORY`. */
   constructor(
@@ -57,18 +59,29 @@ export class Backlog implements FrameOwner {
     return this.expiries[this.taken % this.frames.length]!;
   }
 
+  /** Whether a frame as long as that was refused, and nothing came back since: the cheap way to say no again. */
+  refuses(bytes: number): boolean {
+    return bytes >= this.refused;
+  }
+
   /** Takes a copy of a chain that is to be dropped at `expiry`; false when there is no room. */
   push(frame: Frame, expiry: number): boolean {
     const { capacity, memory, frames } = this;
     const out = this.pushed - this.returned;
-    if (out === frames.length) return false;
+    if (out === frames.length) {
+      this.refused = 0;
+      return false;
+    }
     // With nothing out, begin at the start again: an empty ring then has room for any frame.
     if (out === 0) this.head = this.tail = 0;
     const bytes = frame.totalBytes;
     const at = this.head % capacity;
     // A record does not wrap: what is left at the end of the ring goes with it.
     const start = at + bytes > capacity ? this.head + capacity - at : this.head;
-    if (start + bytes - this.tail > capacity) return false;
+    if (start + bytes - this.tail > capacity) {
+      this.refused = bytes;
+      return false;
+    }
 
     const slot = this.pushed % frames.length;
     const copy = frames[slot]!;
@@ -107,6 +120,7 @@ export class Backlog implements FrameOwner {
    */
   reclaim(): void {
     this.returned++;
+    this.refused = Infinity;
     this.tail = this.returned === this.pushed ? this.head : this.starts[this.returned % this.frames.length]!;
   }
 

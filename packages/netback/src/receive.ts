@@ -101,6 +101,7 @@ export class GuestReceive {
     if (bytes > MAX_PACKET_BYTES) return this.drop(RxDrop['too-long']);
     if (this.stalled) return this.drop(RxDrop.stalled);
     if (backlog.length === 0 && this.offer(frame)) return;
+    if (backlog.refuses(bytes)) return this.drop(RxDrop['queue-full']);
     const expiry = this.around.domain.loop.now() + this.around.drainTimeoutMs;
     if (!backlog.push(frame, expiry)) return this.drop(RxDrop['queue-full']);
     counters.rxQueued++;

@@ -32,9 +32,13 @@ describe('the backlog', () => {
         memory.bytes.set(bytes, address);
         frame.describe(address, bytes.length);
         frame.tag = n;
-        if (backlog.push(frame, n)) model.push(bytes);
-        else {
+        const refuses = backlog.refuses(bytes.length);
+        if (backlog.push(frame, n)) {
+          model.push(bytes);
+          expect(refuses).toBe(false);
+        } else {
           refused++;
+          expect(backlog.refuses(bytes.length)).toBe(true);
           // Never when it is empty, and room that was given back is found again.
           expect(model.length).toBeGreaterThan(0);
         }

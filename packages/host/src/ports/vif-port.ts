@@ -6,9 +6,10 @@
  * bridges nothing that was sent before such an announcement comes after it. Owned by the vif desk.
  */
 import { PAGE_BYTES, FramePool } from '@netaccel/core-hooks';
-import type { Frame, FrameSink } from '@netaccel/core-hooks';
+import type { Address, Frame, FrameSink } from '@netaccel/core-hooks';
 import type { Limits, Netback } from '@netaccel/netback';
 import { macHigh, macLow } from '@netaccel/nic-vi';
+import { MachineError } from '@netaccel/xen';
 import type { Domain } from '@netaccel/xen';
 import { isAnnouncementOf } from './announcement.js';
 import type { Bridge, BridgePort } from './bridge.js';
@@ -23,6 +24,10 @@ const BUFFER_PAGES = 17;
 const BATCH_SHARE = 0.5;
 /** How long the guest may take to empty its ring before the next batch is delivered all the same. */
 const DRAIN_MS = 1000;
+
+/** Tries to get memory for held frames, and the pause between two. */
+const MEMORY_TRIES = 50;
+const MEMORY_PAUSE_MS = 10;
 
 /** Counters of a vif's port. */
 export interface VifPortStatistics {
@@ -157,14 +162,17 @@ export class VifPort implements FrameSink {
     if (held === null) return;
     held.insert(this.before, earlier);
     this.before = 0;
-    const address = this.domain.pages.allocate(BUFFERS * BUFFER_PAGES);
-    const pool = new FramePool(BUFFERS, address, BUFFER_PAGES * PAGE_BYTES);
-    while (this.release(held, pool) || pool.free < BUFFERS) await this.drained();
+    const address = await this.allocate();
+    if (address === null) this.statistics.holdAbandoned += held.take().length;
+    else {
+      const pool = new FramePool(BUFFERS, address, BUFFER_PAGES * PAGE_BYTES);
+      while (this.release(held, pool) || pool.free < BUFFERS) await this.drained();
+      this.domain.pages.free(address);
+    }
     this.bridge.unpin(this.high, this.low);
     this.held = null;
     this.announcements = 0;
     this.tellSettled();
-    this.domain.pages.free(address);
   }
 
   /** Resolves when nothing is kept back: at once, or when the port is open again or gone. */
@@ -182,6 +190,19 @@ export class VifPort implements FrameSink {
     this.held = null;
     this.tellSettled();
     this.port.detach();
+  }
+
+  /** Memory for held frames on their way out; null when there is none for a while: then they are lost and counted. */
+  private async allocate(): Promise<Address | null> {
+    const { loop, pages } = this.domain;
+    for (let tries = MEMORY_TRIES; tries > 0; tries--)
+      try {
+        return pages.allocate(BUFFERS * BUFFER_PAGES);
+      } catch (error) {
+        if (!(error instanceof MachineError)) throw error;
+        await new Promise<void>((resolve) => void loop.after(MEMORY_PAUSE_MS, resolve));
+      }
+    return null;
   }
 
   private tellSettled(): void {
