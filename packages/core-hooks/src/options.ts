@@ -51,11 +51,11 @@ export interface OptionsSchema {
 
 /** The values that a schema's options have. */
 export type OptionsOf<S extends OptionsSchema> = {
-  readonly [K in keyof S['properties']]: ValueOf<S['properties'][K]>;
+  readonly [K in keyof S['properties']]: OptionValueOf<S['properties'][K]>;
 };
 
 /** The values of one option. */
-type ValueOf<O extends OptionSchema> = O['type'] extends 'boolean'
+export type OptionValueOf<O extends OptionSchema> = O['type'] extends 'boolean'
   ? boolean
   : O['type'] extends 'string'
     ? O extends { readonly enum: readonly (infer E)[] }

@@ -55,6 +55,7 @@ export type {
   WorkerLabPlan,
 } from './machine/worker-lab.js';
 export { PluginOptionsError } from './plugin-options.js';
+export type { GivenOptions, OptionProblem } from './plugin-options.js';
 export { PluginLoadError, loadPlugin, resolvePlugin } from './plugins.js';
 export type { AcceleratorDefinition } from './plugins.js';
 export { Bridge } from './ports/bridge.js';

@@ -12,14 +12,16 @@ import type {
 } from '@netaccel/core-hooks';
 import * as v from 'valibot';
 import { unknownKey, valueProblem } from './lab/shape.js';
+import type { LabProblem } from './lab/problem.js';
 import type { ProblemText } from './lab/source.js';
-import type { PlainValue } from './lab/yaml-tree.js';
 
 /** Options as somebody wrote them. */
-export type GivenOptions = Readonly<Record<string, PlainValue>>;
+export type GivenOptions = Readonly<Record<string, unknown>>;
 
 /** An option that does not fit. */
-export interface OptionProblem extends ProblemText {
+export interface OptionProblem extends Pick<LabProblem, 'code' | 'expected' | 'seen' | 'advice'> {
+  /** The name that was probably meant, or null. */
+  readonly nearest?: string | null;
   /** Its name, as it was written. */
   readonly option: string;
   /** Whether it is the name that means nothing, or the value that does not fit. */
