@@ -35,6 +35,7 @@ export type {
 export { MigrationError } from './machine/migration.js';
 export type { MigrationCode, MigrationReport } from './machine/migration.js';
 export type { OneThreadCrashes } from './machine/one-thread-crashes.js';
+export type { OneThreadMoves } from './machine/one-thread-moves.js';
 export { OneThreadLab, SwitchableSink } from './machine/one-thread-lab.js';
 export type {
   GuestPlan,
