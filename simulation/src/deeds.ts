@@ -230,7 +230,11 @@ export class Deeds {
     const { lab } = this;
     if (lab.isDead(side, 'guest') || SIDES.some((place) => lab.isDead(place, 'driver'))) return;
     const before = this.wrongs();
-    const inbound = lab.traffic[1 - side]!;
+    const sender: Side = side === 0 ? 1 : 0;
+    const inbound = lab.traffic[sender];
+    // A flow that goes by both of its sender's paths may be overtaken (host's migration.ts): its order is not promised.
+    const isSlow = (): boolean => lab.guest(sender).guest.netfront.state.accelerator === 'detached';
+    const ordered = isSlow();
     inbound.overtaken = 0;
     inbound.mayOvertake = true;
     this.busy.add(side);
@@ -256,8 +260,10 @@ export class Deeds {
       if (report === undefined) fail(`nothing was wrong, and a guest could not be moved: ${reason}`);
       else if (!report.announced || report.lost.holdFull > 0)
         fail(`nothing was wrong while a guest was moved: ${JSON.stringify(report)}`);
-      if (inbound.overtaken > 0) fail(`nothing was wrong while a guest was moved, and a frame was overtaken`);
-      inbound.mayOvertake = false;
+      if (ordered && isSlow() && inbound.overtaken > 0)
+        fail(`nothing was wrong while a guest was moved, and a frame was overtaken`);
+      // What was sent until now may still be under way by the old host, on either path.
+      inbound.forgive();
     };
     const work = move().catch((error: unknown) => {
       if (error instanceof CheckFailed) this.broken ??= error;

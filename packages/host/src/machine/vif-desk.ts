@@ -65,7 +65,6 @@ export class VifDesk implements DeskCalls {
   private readonly ports = new Map<string, VifPort>();
   /** Ports of guests that left, until all that waits has gone after them; by address. */
   private readonly leaving = new Map<string, VifPort>();
-  private readonly hushes = new Map<string, (() => void)[]>();
   private readonly waiting = new Set<() => void>();
   private readonly page: number;
   private readonly announcements: FramePool;
@@ -104,7 +103,7 @@ export class VifDesk implements DeskCalls {
   async hold(guest: DomainId, mac: Uint8Array, leaving: boolean): Promise<void> {
     const port = this.port(guest);
     port.hold(mac, !leaving);
-    if (leaving) this.letGo(mac, port);
+    if (leaving) this.leaving.set(textOf(mac), port);
     const { vif } = port;
     if (vif === null) return;
     await new Promise<void>((resolve) => {
@@ -136,7 +135,7 @@ export class VifDesk implements DeskCalls {
     const returned = this.leaving.get(textOf(mac));
     if (returned !== undefined) {
       // It comes back before it was ever gone: what waited for it still does.
-      this.left(textOf(mac));
+      this.leaving.delete(textOf(mac));
       this.ports.set(keyOf(guest, HANDLE), returned);
       returned.returned();
     } else this.add(guest, HANDLE).hold(mac, true);
@@ -158,7 +157,7 @@ export class VifDesk implements DeskCalls {
   leave(mac: Uint8Array): Promise<LeftPort> {
     const port = this.leaving.get(textOf(mac));
     if (port === undefined) throw new Error(`expected a held port of ${textOf(mac)}, saw none`);
-    this.left(textOf(mac));
+    this.leaving.delete(textOf(mac));
     const frames = port.leave();
     this.retire(port);
     return Promise.resolve({ frames, statistics: { ...port.statistics } });
@@ -167,7 +166,7 @@ export class VifDesk implements DeskCalls {
   /** {@inheritDoc DeskCalls.open} */
   open(guest: DomainId, earlier: readonly HeldFrame[]): Promise<void> {
     const port = this.port(guest);
-    for (const [mac, leaving] of this.leaving) if (leaving === port) this.left(mac);
+    for (const [mac, leaving] of this.leaving) if (leaving === port) this.leaving.delete(mac);
     return port.open(earlier);
   }
 
@@ -202,27 +201,6 @@ export class VifDesk implements DeskCalls {
   close(): void {
     for (const port of [...this.ports.values(), ...this.leaving.values()]) port.close();
     this.domain.pages.free(this.page);
-  }
-
-  /**
-   * A guest is on its way to another host. As long as frames for it wait here, plugins here do not learn that it is
-   * there: else a flow whose frames go both ways would be in both places.
-   */
-  private letGo(mac: Uint8Array, port: VifPort): void {
-    const address = textOf(mac);
-    this.left(address);
-    this.leaving.set(address, port);
-    this.hushes.set(
-      address,
-      Array.from(this.nicPorts.values(), (nicPort) => nicPort.hush(mac)),
-    );
-  }
-
-  /** It has gone, or does not go after all. */
-  private left(address: string): void {
-    this.leaving.delete(address);
-    for (const end of this.hushes.get(address) ?? []) end();
-    this.hushes.delete(address);
   }
 
   /** Closes a port, and keeps what it counted. */

@@ -7,7 +7,7 @@
  */
 import { PAGE_BYTES, holdChain, releaseChain } from '@netaccel/core-hooks';
 import type { Frame, FrameSink, NicPortHold, Registers } from '@netaccel/core-hooks';
-import { EventType, ReceiveMerger, Transmit, macHigh, macLow } from '@netaccel/nic-vi';
+import { EventType, ReceiveMerger, Transmit } from '@netaccel/nic-vi';
 import type { FrameVi, FrameViHandler, NicControl } from '@netaccel/nic-vi';
 import type { Domain, EventChannel, Task } from '@netaccel/xen';
 import { NIC_PORT_SIZES, PortVi } from './port-vi.js';
@@ -17,8 +17,6 @@ export type { NicPortSizes } from './port-vi.js';
 
 /** Frames that wait for descriptors at most: the port's queue, as an interface has one. */
 const BACKLOG = 1024;
-/** Where a frame's source address is. */
-const SOURCE = 6;
 /** Pause before another try to open the port again after a reset. */
 const REOPEN_MS = 100;
 
@@ -80,8 +78,6 @@ export class NicPort implements FrameSink, NicPortHold {
   private backlogTail = 0;
   private readonly receivers = new Set<(frame: Frame) => void>();
   private readonly transmitters = new Set<(frame: Frame) => void>();
-  /** Sources that plugins are not told of. */
-  private readonly hushed: { readonly high: number; readonly low: number }[] = [];
   private readonly links = new Set<(up: boolean) => void>();
   private readonly resets = new Set<() => void>();
   private readonly markers = new Map<number, () => void>();
@@ -142,16 +138,6 @@ export class NicPort implements FrameSink, NicPortHold {
   /** Shows plugins a frame as if it left for the wire, which it does not: they learn that its source is here. */
   pretend(frame: Frame): void {
     for (const look of this.transmitters) look(frame);
-  }
-
-  /**
-   * Shows plugins no frame from that address that comes from the wire: they do not learn that it is there.
-   * @returns ends it.
-   */
-  hush(mac: Uint8Array): () => void {
-    const source = { high: macHigh(mac, 0), low: macLow(mac, 0) };
-    this.hushed.push(source);
-    return () => void this.hushed.splice(this.hushed.indexOf(source), 1);
   }
 
   /** Calls `handler` with the present link state, and on each change; ends with the function returned. */
@@ -248,16 +234,9 @@ export class NicPort implements FrameSink, NicPortHold {
 
   /** A frame from the wire: plugins look, then it goes up. */
   private arrived(frame: Frame): void {
-    if (this.hushed.length === 0 || !this.isHushed(frame)) for (const look of this.receivers) look(frame);
+    for (const look of this.receivers) look(frame);
     if (this.merger !== null) this.merger.push(frame);
     else this.upstream.deliver(frame);
-  }
-
-  private isHushed({ address }: Frame): boolean {
-    const { bytes } = this.domain.memory;
-    const high = macHigh(bytes, address + SOURCE);
-    const low = macLow(bytes, address + SOURCE);
-    return this.hushed.some((source) => source.high === high && source.low === low);
   }
 
   /** Markers, link changes and resets. */

@@ -175,9 +175,12 @@ export class VifPort implements FrameSink {
     this.tellSettled();
   }
 
-  /** Resolves when nothing is kept back: at once, or when the port is open again or gone. */
+  /**
+   * Resolves when nothing is kept back: at once, or when the port is open again or gone. What is kept for a guest that
+   * leaves goes after it to its new host: its plugin here, which has to be done before it can leave, waits for none of it.
+   */
   settled(): Promise<void> {
-    return this.held === null
+    return this.held === null || !this.groups
       ? Promise.resolve()
       : new Promise((resolve) => void this.whenSettled.push(resolve));
   }

@@ -9,7 +9,7 @@ import type { LabShape } from './plan.js';
 import type { RegisterHandler } from './registers.js';
 import { Scheduler } from './scheduler.js';
 import type { Job, JobOwner } from './scheduler.js';
-import { promiseTurn } from './turn.js';
+import { turn } from './turn.js';
 
 /** Virtual time that one `settle` may pass, when nothing is said. */
 const SETTLE_MS = 10_000;
@@ -142,7 +142,7 @@ export class SimLab {
   /** Lets every microtask run. */
   async turn(): Promise<void> {
     this.scheduler.controlPending = false;
-    await promiseTurn();
+    await turn();
   }
 
   /**
