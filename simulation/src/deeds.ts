@@ -260,8 +260,12 @@ export class Deeds {
       if (report === undefined) fail(`nothing was wrong, and a guest could not be moved: ${reason}`);
       else if (!report.announced || report.lost.holdFull > 0)
         fail(`nothing was wrong while a guest was moved: ${JSON.stringify(report)}`);
-      if (ordered && isSlow() && inbound.overtaken > 0)
-        fail(`nothing was wrong while a guest was moved, and a frame was overtaken`);
+      if (ordered && isSlow()) {
+        if (inbound.overtaken > 0)
+          fail(`nothing was wrong while a guest was moved, and a frame was overtaken`);
+        inbound.mayOvertake = false;
+        return;
+      }
       // What was sent until now may still be under way by the old host, on either path.
       inbound.forgive();
     };

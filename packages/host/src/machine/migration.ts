@@ -15,9 +15,10 @@
  * sender's bridge, arrives at the old host before the announcement does, as links keep order; every later one goes to
  * the new host. So none is lost while the holds have room (`holdFull` counts), none comes twice, and none overtakes an
  * earlier one. A plugin that does not heed the warning in time may go on to send across the wire: its frames may be
- * overtaken, and what it sends after the second announcement is lost (`filtered` at the old host's bridge). A flow that uses both of its paths at that moment
- * may find its frames by the old host overtaken, too. A guest that cannot connect on the new host goes back the same way. Group frames that come between the
- * hold and the first announcement are not kept (`holdGroup`).
+ * overtaken, and what it sends after the second announcement is lost (`filtered` at the old host's bridge). A flow that
+ * uses both of its paths at that moment may find its frames by the old host overtaken, too. A guest that cannot connect
+ * on the new host goes back the same way. Group frames that come between the hold and the first announcement are not
+ * kept (`holdGroup`).
  */
 import type { DomainId } from '@netaccel/xen';
 import type { DeskCalls } from './vif-desk.js';
