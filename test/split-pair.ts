@@ -99,7 +99,7 @@ export async function pair(
     expect(dom0.ledger()).toEqual(NOTHING_HELD);
     expect(machine.audit.violations).toEqual([]);
   };
-  return { machine, run, left, right, end };
+  return { machine, dom0, run, left, right, end };
 }
 
 const NOISE = Uint8Array.from({ length: 70_000 }, (_, i) => (i * 31 + (i >>> 8) * 7) & 0xff);
