@@ -125,7 +125,13 @@ function filters({ filters: rows, guest }: ExplainReport): string {
     return guest.accelerated ? 'filters: none yet; the plugin inserts them for flows that it sees' : '';
   return formatTable(
     ['filter in the NIC', 'port', 'VI', 'hits', 'idle'],
-    rows.map(({ match, port, vi, hits, idleMs }) => [match, port, vi, hits, scaled(idleMs / 1000, 's')]),
+    rows.map(({ match, port, vi, hits, idleMs }) => [
+      match,
+      port,
+      vi,
+      hits,
+      idleMs === null ? 'never hit' : scaled(idleMs / 1000, 's'),
+    ]),
   );
 }
 

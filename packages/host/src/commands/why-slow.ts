@@ -31,7 +31,7 @@ export function whySlow({ guest, host }: ExplainReport): WhySlow | null {
   if (host.plugins.length === 0)
     return {
       why: `no backend plugin is loaded on ${host.name}`,
-      todo: `netaccel accel load ${host.name} @netaccel/dummy-accel-backend`,
+      todo: `netaccel accel load ${host.name} ${host.described[0] ?? '@netaccel/dummy-accel-backend'}`,
     };
   if (loadFailure !== null)
     return {

@@ -6,17 +6,19 @@
  */
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
+import { addOption } from '../plugin-options.js';
 import { parseMetricsAddress } from '../xen/metrics.js';
 import type { MetricsAddress } from '../xen/metrics.js';
 import { parsePort } from '../xen/port-network.js';
 import type { PortSpec } from '../xen/port-network.js';
 import { runBackend } from '../xen/run-backend.js';
-import type { BackendFlags } from '../xen/run-backend.js';
-import { examples, positive, positiveInteger, several } from './options.js';
+import type { BackendFlags, PluginFlag } from '../xen/run-backend.js';
+import { examples, positive, positiveInteger } from './options.js';
 import { runCommand } from './run.js';
 
 /** Adds the command. */
 export function registerXenBackend(xen: Command): void {
+  const plugins = new PluginFlags();
   xen
     .command('backend')
     .description('serve the network interfaces of guests, in place of the kernel driver xen-netback')
@@ -38,9 +40,12 @@ export function registerXenBackend(xen: Command): void {
     .option(
       '--plugin <name>',
       'with --port nic:NAME (experimental): a backend plugin to load; may be given several times',
-      several,
+      (name) => plugins.add(name),
       [],
     )
+    .option('--option <name=value>', 'set an option of the plugin named last; may be given again', (word) => {
+      plugins.set(word);
+    })
     .option('--plugins-from <folder>', 'folder that plugin names are resolved from', process.cwd())
     .option('--store <path>', "xenstored's socket, or the xenbus device; found out when left out")
     .addHelpText(
@@ -56,11 +61,35 @@ export function registerXenBackend(xen: Command): void {
           'netaccel xen backend --port nic:net0 --plugin @netaccel/dummy-accel-backend',
           'guests on a model NIC, whose wire leads to net0; a vif with the key accel=nic0 gets the fast path',
         ],
+        [
+          'netaccel xen backend --port nic:net0 --plugin my-nic --option filters=4',
+          'the same with a plugin of your own, and one of its options set',
+        ],
         ['netaccel xen backend --bridge xenbr0 --metrics 127.0.0.1:9190', 'figures for Prometheus'],
       ])}\n\nThe kernel driver xen-netback must not be loaded: both would serve the same vifs.\n` +
         'Log: one JSON object on each line of standard output.',
     )
     .action((flags: BackendFlags) => runCommand(false, () => runBackend(flags)));
+}
+
+/** `--plugin` and the `--option`s behind it, in the order of the command line. */
+class PluginFlags {
+  private readonly flags: PluginFlag[] = [];
+
+  add(name: string): readonly PluginFlag[] {
+    this.flags.push({ name, options: {} });
+    return this.flags;
+  }
+
+  set(word: string): void {
+    const last = this.flags.pop();
+    if (last === undefined) throw new InvalidArgumentError('expected --plugin before it, saw none');
+    try {
+      this.flags.push({ name: last.name, options: addOption(word, last.options) });
+    } catch (error) {
+      throw new InvalidArgumentError((error as RangeError).message);
+    }
+  }
 }
 
 function port(text: string): PortSpec {

@@ -1,13 +1,14 @@
 /**
  * Which accelerator plugins are installed within reach of a folder: what a name that was not found is compared
- * with. Looks at names of folders only; nothing is loaded.
+ * with. Looks at names and manifests; nothing is loaded.
  */
-import { readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Part of the name, without its scope, that plugins have in common. */
+/** A plugin has this in its name, without the scope, or this among its keywords. */
 const PLUGIN_NAME = /accel/;
+const PLUGIN_KEYWORD = 'netaccel-plugin';
 
 /** npm names in `node_modules` of `from`, of the folders around it, and of those around this package. */
 export function installedPlugins(from: string): readonly string[] {
@@ -31,6 +32,22 @@ function collect(folder: string, scope: string, names: Set<string>): void {
   for (const entry of entries) {
     const name = scope + entry;
     if (scope === '' && entry.startsWith('@')) collect(join(folder, entry), `${entry}/`, names);
-    else if (PLUGIN_NAME.test(entry)) names.add(name);
+    else if (PLUGIN_NAME.test(entry) || hasKeyword(join(folder, entry))) names.add(name);
+  }
+}
+
+/** Judged as a stranger's: a manifest may be anything. */
+function hasKeyword(folder: string): boolean {
+  try {
+    const manifest: unknown = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+    return (
+      typeof manifest === 'object' &&
+      manifest !== null &&
+      'keywords' in manifest &&
+      Array.isArray(manifest.keywords) &&
+      manifest.keywords.includes(PLUGIN_KEYWORD)
+    );
+  } catch {
+    return false;
   }
 }

@@ -33,8 +33,8 @@ export interface FilterReport {
   /** In words: `tcp 10.77.0.11:5001 from 10.77.0.12:40404`. */
   readonly match: string;
   readonly hits: number;
-  /** Milliseconds since it last matched, or since it was added. */
-  readonly idleMs: number;
+  /** Milliseconds since it last matched; null when it never has. */
+  readonly idleMs: number | null;
 }
 
 /** All of it. */
@@ -47,6 +47,8 @@ export interface ExplainReport {
     readonly problem: string | null;
     /** Backend plugins that are loaded. */
     readonly plugins: readonly PluginDescription[];
+    /** Those that the lab file names for it, loaded or not. */
+    readonly described: readonly string[];
     readonly ports: readonly string[];
   };
   readonly features: readonly FeatureReport[];
@@ -81,6 +83,7 @@ export async function explainGuest(
       name: host.name,
       problem: hostReport.problem,
       plugins: hostReport.plugins,
+      described: host.accelerators.map(({ name }) => name),
       ports: host.nic.ports,
     },
     features: await features(running, host.name, domid),
@@ -160,7 +163,8 @@ function filtersFor(control: NicControl, port: string, mac: string): FilterRepor
   for (let vi = 0; vi < control.capabilities.vis; vi++) {
     for (const { spec, hits, lastHitUs } of filtersOf(control, vi)) {
       if (!('mac' in spec) || bytesAsText(spec.mac) !== wanted) continue;
-      const idleMs = Math.max(0, Math.round((microseconds() - lastHitUs) / 1000));
+      const sinceMs = Math.max(0, Math.round((microseconds() - lastHitUs) / 1000));
+      const idleMs = hits === 0 ? null : sinceMs; // one that was added to an idle NIC has its time of long ago
       found.push({ port, vi, match: describeFilter(spec), hits, idleMs });
     }
   }

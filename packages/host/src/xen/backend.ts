@@ -8,6 +8,7 @@ import { NetbackDriver } from '@netaccel/netback';
 import type { Limits, Netback, NetbackStatistics, VifName } from '@netaccel/netback';
 import type { Domain } from '@netaccel/xen';
 import { configure } from '../plugin-options.js';
+import type { GivenOptions } from '../plugin-options.js';
 import { loadPlugin } from '../plugins.js';
 import { XenBackendError } from './error.js';
 import type { BackendNetwork } from './network.js';
@@ -94,16 +95,17 @@ export class XenBackend {
 
   /**
    * Loads a backend plugin, for vifs whose key `accel` names a port of the network's card.
-   * @throws PluginLoadError, RegistryError; XenBackendError when the network has no card.
+   * @param options those of its options that are set.
+   * @throws PluginLoadError, PluginOptionsError, RegistryError; XenBackendError when the network has no card.
    */
-  async load(name: string, from: string): Promise<void> {
+  async load(name: string, from: string, options: GivenOptions = {}): Promise<void> {
     const { accelerators, name: network } = this.options.network;
     if (accelerators === undefined)
       throw new XenBackendError(
         'NETWORK',
         `the plugin ${name} needs a NIC, and the ${network} has none: use --port nic:NAME`,
       );
-    accelerators.registry.register(configure(await loadPlugin(name, 'backend', from), {}));
+    accelerators.registry.register(configure(await loadPlugin(name, 'backend', from), options));
   }
 
   /** The vifs that are served. */

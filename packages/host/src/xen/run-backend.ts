@@ -3,6 +3,7 @@
  * log, metrics, signs of life, an end in order.
  */
 import { existsSync } from 'node:fs';
+import type { OptionValues } from '@netaccel/core-hooks';
 import { openNativeDomain } from '@netaccel/xen/native';
 import type { NativeDomain } from '@netaccel/xen/native';
 import { Interrupt } from '../commands/interrupt.js';
@@ -21,6 +22,13 @@ import { ServiceManager } from './sd-notify.js';
 import { KernelBridge, OpenVSwitch } from './switches.js';
 import { TapNetwork } from './tap-network.js';
 
+/** A plugin to load. */
+export interface PluginFlag {
+  readonly name: string;
+  /** Those of its options that are set. */
+  readonly options: OptionValues;
+}
+
 /** What the command line says. */
 export interface BackendFlags {
   readonly bridge?: string;
@@ -30,7 +38,7 @@ export interface BackendFlags {
   readonly hotplug?: 'self' | 'script';
   readonly metrics?: MetricsAddress;
   readonly load: number;
-  readonly plugin: readonly string[];
+  readonly plugin: readonly PluginFlag[];
   readonly pluginsFrom: string;
   readonly store?: string;
 }
@@ -85,7 +93,7 @@ export async function runBackend(flags: BackendFlags): Promise<number> {
         server.closeAllConnections();
       });
     }
-    for (const plugin of flags.plugin) await backend.load(plugin, flags.pluginsFrom);
+    for (const { name, options } of flags.plugin) await backend.load(name, flags.pluginsFrom, options);
     await backend.start();
     manager?.ready(`${backend.vifs.length} vifs on ${network.name}`);
     endings.push(watchLoad(flags.load, domain, network));

@@ -22,6 +22,8 @@ describe('netaccel, asked for nonsense', () => {
     [['capture', 'a'], "'-w, --write <file>' not specified"],
     [['top', '--interval', '-3'], 'expected a number above 0, saw -3'],
     [['up', 'x.yaml', '--name', '../x'], 'expected a letter'],
+    [['xen', 'backend', '--option', 'filters=4'], 'expected --plugin before it, saw none'],
+    [['xen', 'backend', '--plugin', 'x', '--option', 'filters'], 'expected NAME=VALUE such as filters=4'],
     [['demo', '--secnods', '3'], 'saw --secnods; did you mean --seconds?'],
   ])('%j: says what was expected and what is near, and ends with 2', async (args, text) => {
     const { code, stdout, stderr } = await user.run(...args);

@@ -29,7 +29,7 @@ describe('why a vif is slow', () => {
       'the driver domain is silent',
       explainReport(
         { accelerated: false },
-        { host: { name: 'alpha', problem: 'it has ended', plugins: [], ports: [] } },
+        { host: { name: 'alpha', problem: 'it has ended', plugins: [], described: [], ports: [] } },
       ),
       /does not answer: it has ended/,
       /start the lab again/,
@@ -50,10 +50,19 @@ describe('why a vif is slow', () => {
       'there is no plugin',
       explainReport(
         { accelerated: false, acceleration: { ...acceleration, backend: idle } },
-        { host: { name: 'alpha', problem: null, plugins: [], ports: ['eth0'] } },
+        { host: { name: 'alpha', problem: null, plugins: [], described: [], ports: ['eth0'] } },
       ),
       /no backend plugin is loaded on alpha/,
-      /^netaccel accel load alpha /,
+      /^netaccel accel load alpha @netaccel\/dummy-accel-backend$/,
+    ],
+    [
+      'the plugin of the lab file was unloaded',
+      explainReport(
+        { accelerated: false, acceleration: { ...acceleration, backend: idle } },
+        { host: { name: 'alpha', problem: null, plugins: [], described: ['my-nic'], ports: ['eth0'] } },
+      ),
+      /no backend plugin is loaded on alpha/,
+      /^netaccel accel load alpha my-nic$/,
     ],
     [
       'the guest lacks its half',
@@ -102,7 +111,10 @@ describe('netaccel explain', () => {
           declines: { broadcast: 2, 'not-ip': 7 },
         },
         {
-          filters: [{ port: 'eth0', vi: 2, match: 'tcp 10.77.0.11:5001', hits: 80, idleMs: 1500 }],
+          filters: [
+            { port: 'eth0', vi: 2, match: 'tcp 10.77.0.11:5001', hits: 80, idleMs: 1500 },
+            { port: 'eth0', vi: 2, match: 'tcp 10.77.0.11:5002', hits: 0, idleMs: null },
+          ],
           losses: [
             { where: "guest's VI on eth0", what: 'frames dropped for want of receive buffers', frames: 3 },
           ],
@@ -116,6 +128,7 @@ describe('netaccel explain', () => {
     expect(text).toMatch(/^fast share +90 % +80 %$/m);
     expect(text.indexOf('not-ip')).toBeLessThan(text.indexOf('broadcast'));
     expect(text).toMatch(/^tcp 10\.77\.0\.11:5001 +eth0 +2 +80 +1\.50 s$/m);
+    expect(text).toMatch(/^tcp 10\.77\.0\.11:5002 +eth0 +2 +0 +never hit$/m);
     expect(text).toMatch(/frames dropped for want of receive buffers +3$/m);
     expect(text).toMatch(/^feature-sg +1 +nothing +refused by the frontend$/m);
     expect(text).toContain('it can         receiveFilters 8, ipv6\n');

@@ -110,7 +110,7 @@ export function explainReport(
     schema: 'netaccel.explain/1',
     lab: 'test',
     guest: guestReport(changes),
-    host: { name: 'alpha', problem: null, plugins, ports: ['eth0', 'eth1'] },
+    host: { name: 'alpha', problem: null, plugins, described: [], ports: ['eth0', 'eth1'] },
     features: [],
     filters: [],
     losses: [],

@@ -11,15 +11,28 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'netaccel-installed-'));
   for (const name of ['@vendor/fastnic-accel-backend', 'accel-plain', '@netaccel-like/other', 'left-pad'])
     mkdirSync(join(folder, 'node_modules', name), { recursive: true });
+  writeManifest('my-nic', { keywords: ['network', 'netaccel-plugin'] });
+  writeManifest('other-nic', { keywords: ['network'] });
+  writeManifest('odd-nic', { keywords: 'netaccel-plugin' });
+  writeFileSync(join(folder, 'node_modules/left-pad/package.json'), 'no JSON');
   mkdirSync(join(folder, 'labs'));
 });
 afterAll(() => rmSync(folder, { recursive: true }));
+
+function writeManifest(name: string, manifest: object): void {
+  const of = join(folder, 'node_modules', name);
+  mkdirSync(of);
+  writeFileSync(join(of, 'package.json'), JSON.stringify({ name, ...manifest }));
+}
 
 test('finds them around a folder, scoped and not, and around this package', () => {
   const names = installedPlugins(join(folder, 'labs'));
   expect(names).toEqual(expect.arrayContaining(['@vendor/fastnic-accel-backend', 'accel-plain']));
   expect(names).toContain('@netaccel/dummy-accel-backend');
   expect(names).not.toContain('left-pad');
+  expect(names).toContain('my-nic'); // by its keyword
+  expect(names).not.toContain('other-nic');
+  expect(names).not.toContain('odd-nic');
   expect(names).not.toContain('@netaccel-like/other');
 });
 

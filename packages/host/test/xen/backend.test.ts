@@ -1,7 +1,10 @@
+import { AcceleratorRegistry } from '@netaccel/core-hooks';
+import type { BackendAcceleratorDefinition } from '@netaccel/core-hooks';
+import type { Accelerators, VifNetwork } from '@netaccel/netback';
 import { describe, expect, test } from 'vitest';
 import { SimMachine } from '@netaccel/xen/sim';
-import type { VifNetwork } from '@netaccel/netback';
 import { createVif } from '../../src/machine/toolstack.js';
+import type { ConfiguredBackend } from '../../src/plugin-options.js';
 import { XenBackend } from '../../src/xen/backend.js';
 import type { BackendRecord } from '../../src/xen/backend.js';
 import type { BackendNetwork } from '../../src/xen/network.js';
@@ -13,6 +16,7 @@ class Nowhere implements BackendNetwork {
   readonly name = 'nowhere';
   readonly open_ = new Set<string>();
   refuses: string | null = null;
+  accelerators: Accelerators | undefined = undefined;
 
   obstacle(): Promise<undefined> {
     return Promise.resolve(undefined);
@@ -135,5 +139,18 @@ describe('the backend daemon', () => {
     expect(states(records, '2/0')).toEqual(['InitWait']);
     await run(backend.stop());
     expect(domain.ledger()).toEqual(NOTHING);
+  });
+
+  test("a plugin's options are set, or refused with their place and nothing loaded", async () => {
+    const { network, backend } = lab();
+    const registry = new AcceleratorRegistry<BackendAcceleratorDefinition>();
+    network.accelerators = { registry, port: () => undefined };
+    const plugin = '@netaccel/dummy-accel-backend';
+    const load = (filters: number) => backend.load(plugin, process.cwd(), { filters });
+    await expect(load(65)).rejects.toThrow('option filters: expected a whole number from 0 to 64, saw the number 65');
+    expect(registry.all()).toEqual([]);
+    await load(4);
+    const [loaded] = registry.all() as ConfiguredBackend[];
+    expect(loaded).toMatchObject({ name: plugin, configured: { filters: 4 } });
   });
 });
