@@ -147,7 +147,9 @@ describe('the backend daemon', () => {
     network.accelerators = { registry, port: () => undefined };
     const plugin = '@netaccel/dummy-accel-backend';
     const load = (filters: number) => backend.load(plugin, process.cwd(), { filters });
-    await expect(load(65)).rejects.toThrow('option filters: expected a whole number from 0 to 64, saw the number 65');
+    await expect(load(65)).rejects.toThrow(
+      'option filters: expected a whole number from 0 to 64, saw the number 65',
+    );
     expect(registry.all()).toEqual([]);
     await load(4);
     const [loaded] = registry.all() as ConfiguredBackend[];
