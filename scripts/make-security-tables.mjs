@@ -47,6 +47,10 @@ const vifLimits = {
   malformedInARow: ['malformed packets in a row until the vif is fenced', `${netback}transmit.test.ts`],
   multicastGroups: ['multicast groups', `${netback}multicast.test.ts`],
   probeTimeoutMs: ['ms that a plugin’s probe takes', `${netback}accelerator.test.ts`],
+  requestTimeoutMs: [
+    'ms that a plugin’s request to the guest’s half waits for its answer',
+    `${netback}accelerator.test.ts`,
+  ],
   teardownTimeoutMs: ['ms of each wait of a teardown', `${netback}teardown.test.ts`],
 };
 

@@ -46,6 +46,8 @@ export interface SlotParts {
   readonly teardownTimeoutMs: number;
   /** Limit of `probe`. */
   readonly probeTimeoutMs: number;
+  /** Limit of a plugin's request that does not say. */
+  readonly requestTimeoutMs: number;
   fence(): Promise<ReceiveFence>;
   rateBytesPerSecond(): number;
   shareCredit(fast: CreditHandler): () => void;
@@ -318,6 +320,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
           vif: this.vif!,
           path,
           frontendPath: this.frontendPath,
+          requestTimeoutMs: this.parts.requestTimeoutMs,
           scope,
           fence: () => this.parts.fence(),
           rateBytesPerSecond: () => this.parts.rateBytesPerSecond(),

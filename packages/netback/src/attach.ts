@@ -28,6 +28,8 @@ export interface AttachParts {
   /** The vif's directories: this half's, and the guest's. */
   readonly path: string;
   readonly frontendPath: string;
+  /** Limit of the plugin's request that does not say. */
+  readonly requestTimeoutMs: number;
   readonly scope: PluginScope;
   fence(): Promise<ReceiveFence>;
   rateBytesPerSecond(): number;
@@ -66,7 +68,12 @@ export async function attachPlugin(parts: AttachParts): Promise<BackendAccelerat
     if (error.code === 'BREACH')
       parts.failed(`the guest's half broke the rules of the mailbox: ${error.message}`);
   };
-  const mailbox = attachMailbox(domain, guest, { refs: [first!, second!], port: port! }, { onEnded });
+  const mailbox = attachMailbox(
+    domain,
+    guest,
+    { refs: [first!, second!], port: port! },
+    { onEnded, timeoutMs: parts.requestTimeoutMs },
+  );
   scope.own(() => {
     mailbox.close();
   });

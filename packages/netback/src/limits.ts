@@ -36,6 +36,8 @@ export interface Limits {
   readonly multicastGroups: number;
   /** How long a plugin's `probe` may take. */
   readonly probeTimeoutMs: number;
+  /** How long a plugin's request to the guest's half waits for its answer when it does not say. */
+  readonly requestTimeoutMs: number;
   /** How long each wait of a teardown lasts at most: for the plugin's halves, for frames still out. */
   readonly teardownTimeoutMs: number;
 }
@@ -69,5 +71,6 @@ export const defaultLimits: Limits = Object.freeze({
   malformedInARow: 256,
   multicastGroups: 64,
   probeTimeoutMs: 5_000,
+  requestTimeoutMs: 1_000,
   teardownTimeoutMs: 2_000,
 });

@@ -99,7 +99,7 @@ export class Netback implements FrameSink {
     this.credit = new Credit(domain.loop);
     this.credit.onCredit = () => this.connection?.raise();
     this.multicast = new MulticastGroups(this.limits.multicastGroups);
-    const { teardownTimeoutMs, probeTimeoutMs } = this.limits;
+    const { teardownTimeoutMs, probeTimeoutMs, requestTimeoutMs } = this.limits;
     this.slot =
       accelerators === undefined
         ? null
@@ -110,6 +110,7 @@ export class Netback implements FrameSink {
             path: this.path,
             teardownTimeoutMs,
             probeTimeoutMs,
+            requestTimeoutMs,
             fence: () => this.fenceOfPlugins(),
             rateBytesPerSecond: () => this.credit.bytesPerSecond,
             shareCredit: (fast) => this.credit.share(fast),

@@ -604,6 +604,22 @@ describe('the mailbox', () => {
     await lab.end();
   });
 
+  test('a request that the guest’s half does not answer is given up after the limit', async () => {
+    const plugin = new FakePlugin();
+    const lab = await attached(plugin, { netback: { limits: { requestTimeoutMs: 3000 } } });
+    lab.half.mailbox!.handle(2, () => new Promise(() => undefined));
+    let said = '';
+    const asked = plugin.services!.mailbox.request(2, new Uint8Array(0)).catch((error: unknown) => {
+      said = String(error);
+    });
+    await lab.vif.machine.advance(2990);
+    expect(said).toBe('');
+    await lab.vif.machine.advance(20);
+    await asked;
+    expect(said).toMatch(/no reply to message 2 within 3000 ms/);
+    await lab.end();
+  });
+
   test('a guest that breaks its rules loses the plugin, with the reason, and keeps the slow path', async () => {
     const plugin = new FakePlugin();
     const lab = await attached(plugin);

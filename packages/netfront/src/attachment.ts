@@ -26,6 +26,8 @@ import { PluginServices } from './plugin-services.js';
 export interface AcceleratorDeadlines {
   /** `newDevice`. */
   readonly probeMs: number;
+  /** A request to the other half that does not say how long; the first one waits until that half is there. */
+  readonly requestMs: number;
   /** `quiesce`, and until every frame is completed after it. */
   readonly quiesceMs: number;
   /** `remove`. */
@@ -41,6 +43,7 @@ export interface AcceleratorDeadlines {
 /** The defaults. */
 export const ACCELERATOR_DEADLINES: AcceleratorDeadlines = {
   probeMs: 5000,
+  requestMs: 1000,
   quiesceMs: 2000,
   removeMs: 2000,
   stallMs: 5000,
@@ -105,6 +108,7 @@ export class Attachment {
       // The toolstack may have changed the MAC since the device connected; the other half is told, too.
       const { mac } = (await readDevice(domain, frontendPath, this.parts.vif.handle)).vif;
       const { mailbox, refs, port } = openMailbox(domain, backend, {
+        timeoutMs: deadlines.requestMs,
         onEnded: (error) => this.inTrouble(`the mailbox: ${error.message}`),
       });
       this.mailbox = mailbox;

@@ -428,6 +428,23 @@ describe('probe that fails', () => {
     await end(all);
   });
 
+  test('asking a half that does not answer: given up after the deadline of a request', async () => {
+    const all = await rig({ netfront: { deadlines: { requestMs: 3000 } } });
+    const { lab, plugin, registry, half } = all;
+    plugin.onNewDevice = async (services) => {
+      await services.mailbox.request(1, new Uint8Array(0));
+      return new PluginDevice(services);
+    };
+    registry.register(plugin.definition);
+    await lab.run(half.offer());
+    await lab.machine.advance(2990);
+    expect(lab.front.state.accelerator).toBe('probing');
+    await lab.machine.advance(20);
+    expect(reason(lab)).toMatch(/no reply to message 1 within 3000 ms/);
+    await lab.run(half.withdraw());
+    await end(all);
+  });
+
   test.each(['unloaded', 'unnamed', 'stopped'] as const)(
     '%s while it is probed: nobody waits for it',
     async (how) => {

@@ -26,6 +26,8 @@ export interface MailboxOptions {
    * pending has been rejected. Call `close` to give pages and port back.
    */
   readonly onEnded?: (error: MailboxError) => void;
+  /** How long a request that does not say waits for its answer; a second when left out. */
+  readonly timeoutMs?: number;
 }
 
 /** What an end counted. */
@@ -102,7 +104,11 @@ export class MailboxEnd implements Mailbox {
   }
 
   /** Sends a request and waits for its answer, at most `timeoutMs`. Rejects with a `MailboxError`. */
-  request(type: number, payload: Uint8Array, timeoutMs = DEFAULT_TIMEOUT_MS): Promise<MailboxReply> {
+  request(
+    type: number,
+    payload: Uint8Array,
+    timeoutMs = this.options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+  ): Promise<MailboxReply> {
     return new Promise((resolve, reject) => {
       if (!Number.isInteger(type) || type < 0 || type > 255)
         throw new RangeError(`message type ${type}: 0 to 255 expected`);

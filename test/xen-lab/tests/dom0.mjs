@@ -186,9 +186,10 @@ export async function nothingLeft(backend, before) {
   });
 }
 
+/** Reads commands from the console. Each runs beside the others, so that a stream can go on meanwhile. */
 const AGENT =
-  'stty -echo -F /dev/hvc0; echo @agent; while read -r number line; do eval "$line"; ' +
-  'echo "@done $number $?"; done </dev/hvc0';
+  'stty -echo -F /dev/hvc0; echo @agent; while read -r number line; do (eval "$line"; ' +
+  'echo "@done $number $?") & done </dev/hvc0';
 
 /** A guest that takes commands. */
 export class Guest {
@@ -294,6 +295,15 @@ export class FrontendGuest extends Guest {
     return Math.round((Date.now() - from) / 1000);
   }
 
+  /** Waits until its accelerator has been in `state` so many times. */
+  async accelerator(state, times) {
+    const seen = `grep -c '"accelerator":"${state}"' /tmp/log`;
+    await this.exec(`until [ $(${seen}) -ge ${times} ]; do sleep 0.5; done`).catch(async (error) => {
+      console.log(`@frontend ${JSON.stringify((await this.exec('tail -n 20 /tmp/log')).split('\n'))}`);
+      throw error;
+    });
+  }
+
   /** Ends it; answers what it said by name of the event. */
   async stop() {
     await this.exec('p=$(cat /tmp/pid); kill $p; while kill -0 $p 2>/dev/null; do sleep 0.2; done');
@@ -301,7 +311,7 @@ export class FrontendGuest extends Guest {
       .split('\n')
       .filter((line) => line.startsWith('{'))
       .map((line) => JSON.parse(line));
-    console.log(`@frontend ${JSON.stringify(records.slice(-6))}`);
+    console.log(`@frontend ${JSON.stringify(records.slice(-30))}`);
     return (event) => records.find((record) => record.event === event);
   }
 }

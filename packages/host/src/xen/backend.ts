@@ -12,6 +12,7 @@ import type { GivenOptions } from '../plugin-options.js';
 import { loadPlugin } from '../plugins.js';
 import { XenBackendError } from './error.js';
 import type { BackendNetwork } from './network.js';
+import { BACKEND_PATIENCE } from './patience.js';
 
 /** One change, as it is logged: a line of JSON each. */
 export type BackendRecord =
@@ -57,7 +58,7 @@ export class XenBackend {
     const { domain, network, hotplug, limits, record } = options;
     this.driver = new NetbackDriver({
       domain,
-      limits: { ...VIF_LIMITS, ...limits },
+      limits: { ...VIF_LIMITS, ...BACKEND_PATIENCE, ...limits },
       hotplug: hotplug ?? 'self',
       ...(network.accelerators !== undefined && { accelerators: network.accelerators }),
       network: (vif) => network.open(vif),

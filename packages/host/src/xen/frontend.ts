@@ -11,6 +11,7 @@ import type { NetfrontState } from '@netaccel/netfront';
 import { Guest } from '../machine/guest.js';
 import { TapPort } from '../ports/tap-port.js';
 import type { TapDevice } from '../tap/index.js';
+import { FRONTEND_PATIENCE } from './patience.js';
 
 /** What a frontend is made with. */
 export interface XenFrontendOptions {
@@ -64,6 +65,7 @@ export class XenFrontend {
       queues,
       pluginsFrom,
       allowed: plugins,
+      netfront: { deadlines: FRONTEND_PATIENCE },
       stack: {
         deliver: (frame) => {
           this.port.deliver(frame);

@@ -39,6 +39,8 @@ class LoopTask implements Task {
 class DescriptorInterest implements Interest {
   ready = false;
   private open = true;
+  /** What the poll was last told: telling it again costs system calls, though it changes nothing. */
+  private polling = false;
   private readonly poll: DescriptorPoll;
 
   constructor(
@@ -52,16 +54,20 @@ class DescriptorInterest implements Interest {
       this.ready = true;
       loop.readable(this);
     });
-    this.poll.start();
+    this.resume();
   }
 
   pause(): void {
     this.ready = false;
+    if (!this.polling) return;
+    this.polling = false;
     this.poll.stop();
   }
 
   resume(): void {
-    if (this.open) this.poll.start();
+    if (!this.open || this.polling) return;
+    this.polling = true;
+    this.poll.start();
   }
 
   close(): void {
@@ -170,9 +176,13 @@ export class DomainRounds implements NativeLoop {
     // Set while rounds run: what is raised in them needs no schedule of its own.
     this.scheduled = true;
     try {
-      const end = this.now() + TURN_MS;
-      do this.once();
-      while (this.hasWork() && this.now() < end);
+      this.once();
+      // A clock is read only where there is more to do: it may cost a system call.
+      if (this.hasWork()) {
+        const end = this.now() + TURN_MS;
+        do this.once();
+        while (this.hasWork() && this.now() < end);
+      }
     } finally {
       this.scheduled = false;
       if (this.hasWork()) this.schedule();
