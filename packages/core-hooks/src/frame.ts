@@ -26,10 +26,37 @@ export const Segmentation = { none: 0, tcpv4: 1, tcpv6: 2 } as const;
 /** One of {@link Segmentation}. */
 export type Segmentation = (typeof Segmentation)[keyof typeof Segmentation];
 
-/** Takes a frame back when nobody holds it any more. */
-export interface FrameOwner {
-  /** Called once, at the last release; the frame may be handed out again from here on. */
-  reclaim(frame: Frame): void;
+/**
+ * The frames of one owner that nobody holds. Last in, first out: memory that was just used is used again.
+ *
+ * One class for every owner and no method to override, because each frame ends here: a call that looked different
+ * for each owner costs a lookup per frame. An owner that wants to know sets {@link onHome}.
+ *
+ * @example
+ * ```ts
+ * const free = new FreeFrames();
+ * free.put(new Frame(free, 0, 0x10000, 2048));
+ * const frame = free.take();            // held by nobody yet
+ * ```
+ */
+export class FreeFrames<F extends Frame = Frame> {
+  /** How many are here. */
+  count = 0;
+  /** Told of each frame that comes home, when it is here already; null while nobody wants to know. */
+  onHome: (() => void) | null = null;
+  private readonly frames: F[] = [];
+
+  /** Takes a frame that nobody holds; its fragments after it are no longer of it. */
+  put(frame: F): void {
+    frame.next = null;
+    this.frames[this.count++] = frame;
+    if (this.onHome !== null) this.onHome();
+  }
+
+  /** The frame that came home last, or null when all are out. Its taker sets `holders`. */
+  take(): F | null {
+    return this.count === 0 ? null : this.frames[--this.count]!;
+  }
 }
 
 /**
@@ -60,13 +87,13 @@ export class Frame {
   holders = 0;
 
   /**
-   * @param owner takes the frame back at the last release.
+   * @param free where it goes at the last release.
    * @param index the owner's own number for it, fixed for life.
    * @param home where its buffer begins, or 0 for a frame without a buffer of its own.
    * @param capacity bytes of that buffer.
    */
   constructor(
-    private readonly owner: FrameOwner,
+    private readonly free: FreeFrames,
     readonly index: number,
     readonly home: Address,
     readonly capacity: number,
@@ -79,7 +106,7 @@ export class Frame {
 
   /** One holder less; at the last one the owner takes the frame back. */
   release(): void {
-    if (--this.holders === 0) this.owner.reclaim(this);
+    if (--this.holders === 0) this.free.put(this);
     else if (this.holders < 0) throw new FrameReleasedTwiceError(this.index);
   }
 
@@ -121,11 +148,10 @@ export class FrameReleasedTwiceError extends Error {
  * console.log(pool.free);               // 4
  * ```
  */
-export class FramePool implements FrameOwner {
+export class FramePool {
   /** Every frame of the pool by its index. */
   readonly frames: readonly Frame[];
-  private readonly stack: Frame[];
-  private top: number;
+  private readonly home = new FreeFrames();
 
   /**
    * @param count frames in the pool.
@@ -139,29 +165,28 @@ export class FramePool implements FrameOwner {
     capacity: number,
     stride: number = capacity,
   ) {
-    this.frames = Array.from({ length: count }, (_, i) => new Frame(this, i, address + i * stride, capacity));
-    this.stack = [...this.frames].reverse();
-    this.top = count;
+    const { home } = this;
+    this.frames = Array.from({ length: count }, (_, i) => new Frame(home, i, address + i * stride, capacity));
+    for (let i = count - 1; i >= 0; i--) home.put(this.frames[i]!);
   }
 
   /** Frames that nobody holds. */
   get free(): number {
-    return this.top;
+    return this.home.count;
+  }
+
+  /** {@inheritDoc FreeFrames.onHome} */
+  set onHome(handler: (() => void) | null) {
+    this.home.onHome = handler;
   }
 
   /** A frame held once by the caller, described as empty at its home; null when all are out. */
   allocate(): Frame | null {
-    if (this.top === 0) return null;
-    const frame = this.stack[--this.top]!;
+    const frame = this.home.take();
+    if (frame === null) return null;
     frame.holders = 1;
     frame.describe(frame.home, 0);
     return frame;
-  }
-
-  /** {@inheritDoc FrameOwner.reclaim} */
-  reclaim(frame: Frame): void {
-    frame.next = null;
-    this.stack[this.top++] = frame;
   }
 }
 

@@ -1,6 +1,6 @@
 // A driver domain for one vif without a machine: services over one memory, a NIC model whose wire ends at a second NIC,
 // and the guest's end of the mailbox, for tests to say what they like. A grant's reference is its page's number.
-import { Frame, PAGE_BYTES } from '@netaccel/core-hooks';
+import { Frame, FreeFrames, PAGE_BYTES } from '@netaccel/core-hooks';
 import type {
   BackendAccelerator,
   BackendServices,
@@ -106,7 +106,7 @@ export class FakeHost {
     ];
     this.wire = Wire.create(memory, this.take(wireStateBytes({})), ...ends, {});
     [this.guest, this.driver] = mailboxPair();
-    this.frame = new Frame({ reclaim: () => undefined }, 0, memory.allocate(2), 2 * PAGE_BYTES);
+    this.frame = new Frame(new FreeFrames(), 0, memory.allocate(2), 2 * PAGE_BYTES);
     this.frame.hold();
     this.services = this.makeServices(this.driver);
   }

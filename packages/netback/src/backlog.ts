@@ -7,20 +7,22 @@
  * a record's bytes are free again when the frame taken from it is released.
  */
 import { PAGE_BYTES } from '@netaccel/core-hooks';
-import type { Address, FrameOwner, Memory } from '@netaccel/core-hooks';
-import { Frame } from '@netaccel/core-hooks';
+import type { Address, Memory } from '@netaccel/core-hooks';
+import { Frame, FreeFrames } from '@netaccel/core-hooks';
 import type { PageAllocator } from '@netaccel/xen';
 
 /** Records begin at multiples of this: a cache line. */
 const ALIGN = 64;
 
 /** A first-in first-out queue of frames in memory of its own. */
-export class Backlog implements FrameOwner {
+export class Backlog {
   /** Frames ever pushed. */
   pushed = 0;
   /** Frames ever taken: `pushed - taken` wait. */
   taken = 0;
-  private readonly frames: readonly Frame[];
+  private readonly home = new FreeFrames();
+  /** Those that wait, each in the slot of its number. */
+  private readonly frames: Frame[];
   private readonly expiries: Float64Array;
   private readonly starts: Float64Array;
   private readonly address: Address;
@@ -39,7 +41,9 @@ export class Backlog implements FrameOwner {
     count: number,
   ) {
     this.address = pages.allocate(capacity / PAGE_BYTES);
-    this.frames = Array.from({ length: count }, (_, i) => new Frame(this, i, 0, 0));
+    this.frames = Array.from({ length: count }, (_, i) => new Frame(this.home, i, 0, 0));
+    for (const frame of this.frames) this.home.put(frame);
+    this.home.onHome = () => this.cameHome();
     this.expiries = new Float64Array(count);
     this.starts = new Float64Array(count);
   }
@@ -84,7 +88,8 @@ export class Backlog implements FrameOwner {
     }
 
     const slot = this.pushed % frames.length;
-    const copy = frames[slot]!;
+    const copy = this.home.take()!;
+    frames[slot] = copy;
     let to = this.address + (start % capacity);
     copy.describe(to, bytes);
     copy.checksum = frame.checksum;
@@ -115,10 +120,10 @@ export class Backlog implements FrameOwner {
   }
 
   /**
-   * {@inheritDoc FrameOwner.reclaim} A frame that is dropped may be home before one that was taken earlier and
+   * A frame was released for the last time. One that is dropped may be home before one that was taken earlier and
    * still waits for its copy; both are home before the next push, which is all that counts.
    */
-  reclaim(): void {
+  private cameHome(): void {
     this.returned++;
     this.refused = Infinity;
     this.tail = this.returned === this.pushed ? this.head : this.starts[this.returned % this.frames.length]!;

@@ -20,22 +20,12 @@ export const LARGE_BUFFER_BYTES = MAX_PACKET_BYTES + 1;
  */
 const SMALL_STRIDE_BYTES = SMALL_BUFFER_BYTES + 64;
 
-/** A pool that says when a frame came home, while somebody wants to know. */
-class HomingPool extends FramePool {
-  onHome: (() => void) | null = null;
-
-  override reclaim(frame: Frame): void {
-    super.reclaim(frame);
-    if (this.onHome !== null) this.onHome();
-  }
-}
-
 /** The two pools, over pages of this domain. */
 export class TransmitBuffers {
   /** Called once each time a frame comes home after {@link wanted}. */
   onHome: () => void = () => undefined;
-  private readonly small: HomingPool;
-  private readonly large: HomingPool;
+  private readonly small: FramePool;
+  private readonly large: FramePool;
   private readonly address: Address;
 
   /** @throws MachineError `NO_MEMORY`. */
@@ -45,8 +35,8 @@ export class TransmitBuffers {
   ) {
     const smallBytes = Math.ceil((limits.smallBuffers * SMALL_STRIDE_BYTES) / PAGE_BYTES) * PAGE_BYTES;
     this.address = pages.allocate((smallBytes + limits.largeBuffers * LARGE_BUFFER_BYTES) / PAGE_BYTES);
-    this.small = new HomingPool(limits.smallBuffers, this.address, SMALL_BUFFER_BYTES, SMALL_STRIDE_BYTES);
-    this.large = new HomingPool(limits.largeBuffers, this.address + smallBytes, LARGE_BUFFER_BYTES);
+    this.small = new FramePool(limits.smallBuffers, this.address, SMALL_BUFFER_BYTES, SMALL_STRIDE_BYTES);
+    this.large = new FramePool(limits.largeBuffers, this.address + smallBytes, LARGE_BUFFER_BYTES);
   }
 
   /** Frames that are out. */

@@ -1,6 +1,6 @@
 /** Parts that can be looked at alone. */
 import { describe, expect, test } from 'vitest';
-import { Frame, FramePool } from '@netaccel/core-hooks';
+import { Frame, FramePool, FreeFrames } from '@netaccel/core-hooks';
 import { Random, SimMachine } from '@netaccel/xen/sim';
 import { Backlog } from '../src/backlog.js';
 import { sumChain } from '../src/checksum.js';
@@ -151,14 +151,14 @@ test.each(SEEDS)('a chain sums like one piece, at odd lengths and offsets too; s
   const address = back.pages.allocate(4);
   const bytes = pattern(900, seed);
   memory.bytes.set(bytes, address);
-  const owner = { reclaim: () => undefined };
+  const home = new FreeFrames();
   for (let n = 0; n < 200; n++) {
     let at = 0;
     let head: Frame | null = null;
     let last: Frame | null = null;
     while (at < 900) {
       const length = Math.min(random.below(200), 900 - at);
-      const part = new Frame(owner, 0, 0, 0);
+      const part = new Frame(home, 0, 0, 0);
       part.describe(address + at, length);
       at += length;
       if (last === null) head = part;

@@ -36,7 +36,7 @@ export class BouncePages {
       if (page === null) {
         for (let p = first; p !== null;) {
           const next: Frame | null = p.next;
-          this.pool.reclaim(p);
+          this.pool.put(p);
           p = next;
         }
         return null;

@@ -6,8 +6,8 @@
  * Made by the connection. The stack allocates from it; frames come home when the path that took them is done.
  * A buffer that the stack still holds when the connection ends keeps the pages: they go with the last one.
  */
-import { Frame, PAGE_BYTES, Segmentation, releaseChain } from '@netaccel/core-hooks';
-import type { Address, FrameOwner, Memory, SharedPages } from '@netaccel/core-hooks';
+import { Frame, FreeFrames, PAGE_BYTES, Segmentation, releaseChain } from '@netaccel/core-hooks';
+import type { Address, Memory, SharedPages } from '@netaccel/core-hooks';
 import { MAX_PACKET_BYTES } from '@netaccel/xen/netif';
 import type { Domain, DomainId } from '@netaccel/xen';
 
@@ -63,20 +63,20 @@ export class TransmitFrame extends Frame {
   pending = 0;
 
   /**
-   * @param owner takes it back.
+   * @param free where it goes at the last release.
    * @param index its number.
    * @param home where its buffer begins.
    * @param capacity bytes of the buffer.
    * @param ref grant of the page that the whole buffer lies in, or 0 when it is larger than that.
    */
   constructor(
-    owner: FrameOwner,
+    free: FreeFrames,
     index: number,
     home: Address,
     capacity: number,
     readonly ref: number,
   ) {
-    super(owner, index, home, capacity);
+    super(free, index, home, capacity);
   }
 }
 
@@ -92,24 +92,19 @@ export function isPlain(frame: TransmitFrame): boolean {
 }
 
 /** The transmit memory of one connection. */
-export class TransmitBuffers implements FrameOwner {
+export class TransmitBuffers {
   /** The pages, as a plugin sees them. */
   readonly shared: SharedPages;
   /** Every buffer's frame by its index: the small ones, then the large ones. */
   readonly frames: readonly TransmitFrame[];
   /** The longest frame that some buffer has room for within one page. */
   readonly pieceBytes: number;
-  /** Somebody was refused a buffer, and none came home since. */
-  starved = false;
   private readonly memory: Memory;
-  private readonly small: number;
   private readonly smallBytes: number;
   private readonly first: Address;
   private readonly end: Address;
-  private readonly freeSmall: TransmitFrame[];
-  private readonly freeLarge: TransmitFrame[];
-  private topSmall: number;
-  private topLarge: number;
+  private readonly small = new FreeFrames<TransmitFrame>();
+  private readonly large = new FreeFrames<TransmitFrame>();
   private retired = false;
 
   /**
@@ -141,36 +136,31 @@ export class TransmitBuffers implements FrameOwner {
     this.shared = domain.grants.share(peer, smallPages + large * LARGE_PAGES, 'read');
     this.first = this.shared.address;
     this.end = this.first + this.shared.pages * PAGE_BYTES;
-    this.small = small;
     this.smallBytes = smallBytes;
     this.pieceBytes = large > 0 ? PAGE_BYTES : Math.min(smallBytes, PAGE_BYTES);
     const firstLarge = this.first + smallPages * PAGE_BYTES;
     this.frames = Array.from({ length: small + large }, (_, i) => {
       if (i >= small) {
         const home = firstLarge + (i - small) * LARGE_BUFFER_BYTES;
-        return new TransmitFrame(this, i, home, LARGE_BUFFER_BYTES, 0);
+        return new TransmitFrame(this.large, i, home, LARGE_BUFFER_BYTES, 0);
       }
       const home = this.first + i * stride + (i % colours) * CACHE_LINE_BYTES;
-      return new TransmitFrame(this, i, home, smallBytes, stride <= PAGE_BYTES ? this.refAt(home) : 0);
+      return new TransmitFrame(this.small, i, home, smallBytes, stride <= PAGE_BYTES ? this.refAt(home) : 0);
     });
-    this.freeSmall = this.frames.slice(0, small).reverse();
-    this.freeLarge = this.frames.slice(small).reverse();
-    this.topSmall = small;
-    this.topLarge = large;
+    for (let i = small + large - 1; i >= 0; i--) (i < small ? this.small : this.large).put(this.frames[i]!);
   }
 
   /** Buffers that nobody holds. */
   get free(): { readonly small: number; readonly large: number } {
-    return { small: this.topSmall, large: this.topLarge };
+    return { small: this.small.count, large: this.large.count };
   }
 
   /** A buffer of at least `bytes`, held once, described as empty at its home; null when none is free. */
   allocate(bytes: number): TransmitFrame | null {
-    let frame: TransmitFrame;
-    if (bytes <= this.smallBytes && this.topSmall > 0) frame = this.freeSmall[--this.topSmall]!;
-    else if (bytes <= LARGE_BUFFER_BYTES && this.topLarge > 0) frame = this.freeLarge[--this.topLarge]!;
-    else {
-      this.starved = true;
+    let frame = bytes <= this.smallBytes ? this.small.take() : null;
+    if (frame === null && bytes <= LARGE_BUFFER_BYTES) frame = this.large.take();
+    if (frame === null) {
+      if (!this.retired) this.listen(this.announce);
       return null;
     }
     frame.holders = 1;
@@ -223,26 +213,24 @@ export class TransmitBuffers implements FrameOwner {
     else releaseChain(frame);
   }
 
-  /** {@inheritDoc FrameOwner.reclaim} */
-  reclaim({ index }: Frame): void {
-    const frame = this.frames[index]!;
-    frame.next = null;
-    if (index < this.small) this.freeSmall[this.topSmall++] = frame;
-    else this.freeLarge[this.topLarge++] = frame;
-    if (this.retired) this.releaseWhenHome();
-    else if (this.starved) {
-      this.starved = false;
-      this.onReturn();
-    }
-  }
-
   /** The connection is over: the pages go as soon as every buffer is home. */
   retire(): void {
     this.retired = true;
+    this.listen(() => this.releaseWhenHome());
     this.releaseWhenHome();
   }
 
+  /** Somebody was refused a buffer, and this is the first that comes home since. */
+  private readonly announce = (): void => {
+    this.listen(null);
+    this.onReturn();
+  };
+
+  private listen(handler: (() => void) | null): void {
+    this.small.onHome = this.large.onHome = handler;
+  }
+
   private releaseWhenHome(): void {
-    if (this.topSmall + this.topLarge === this.frames.length) this.shared.release();
+    if (this.small.count + this.large.count === this.frames.length) this.shared.release();
   }
 }

@@ -1,6 +1,6 @@
 /** The slow transmit path: exact slots, stop and wake, copies, and a backend that lies about what it sent. */
 import { describe, expect, test } from 'vitest';
-import { Checksum, Frame, Segmentation } from '@netaccel/core-hooks';
+import { Checksum, Frame, FreeFrames, Segmentation } from '@netaccel/core-hooks';
 import { decode, encode } from '@netaccel/xen';
 import { Status, TX_RING_SLOTS, TxFlag, extraGso, txRequest } from '@netaccel/xen/netif';
 import { LARGE_BUFFER_BYTES } from '../src/index.js';
@@ -120,13 +120,12 @@ describe('copies', () => {
     bytes: Uint8Array,
     pieces: number,
   ): { head: Frame; released: () => number } => {
-    let released = 0;
-    const owner = { reclaim: () => released++ };
+    const own = new FreeFrames();
     const home = lab.guest.pages.allocate(20);
     lab.guest.memory.bytes.set(bytes, home);
     const size = Math.ceil(bytes.length / pieces);
     const frames = Array.from({ length: pieces }, (_, i) => {
-      const frame = new Frame(owner, i, home + i * size, size);
+      const frame = new Frame(own, i, home + i * size, size);
       frame.describe(home + i * size, Math.min(size, bytes.length - i * size));
       frame.hold();
       return frame;
@@ -134,7 +133,7 @@ describe('copies', () => {
     frames.forEach((frame, i) => (frame.next = frames[i + 1] ?? null));
     frames[0]!.totalBytes = bytes.length;
     lab.guest.loop.after(10_000, () => lab.guest.pages.free(home));
-    return { head: frames[0]!, released: () => released };
+    return { head: frames[0]!, released: () => own.count };
   };
 
   test.each([1, 2, 40])('a frame of other memory in %i pieces', async (pieces) => {

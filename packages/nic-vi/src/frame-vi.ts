@@ -5,8 +5,8 @@
  * the NIC when their last holder releases them. Nothing is copied. The owner is told through a
  * {@link FrameViHandler}; one thread uses it; nothing is allocated after the constructor.
  */
-import { Checksum, Frame, Segmentation, holdChain, releaseChain } from '@netaccel/core-hooks';
-import type { Address, FrameOwner } from '@netaccel/core-hooks';
+import { Checksum, Frame, FreeFrames, Segmentation, holdChain, releaseChain } from '@netaccel/core-hooks';
+import type { Address } from '@netaccel/core-hooks';
 import { NOT_REGISTERED } from './bus-map.js';
 import type { BusMap } from './bus-map.js';
 import { EventBatch } from './events.js';
@@ -67,7 +67,7 @@ export interface FrameViStatistics {
 }
 
 /** A VI that speaks in frames. */
-export class FrameVi implements FrameOwner {
+export class FrameVi {
   /** Totals since it was made. */
   readonly statistics: FrameViStatistics = {
     txFrames: 0,
@@ -94,8 +94,7 @@ export class FrameVi implements FrameOwner {
   // Receive: one frame for each buffer; those that the NIC does not have are free.
   private readonly buffers: Frame[];
   private readonly buses: Uint32Array;
-  private readonly freeBuffers: Int32Array;
-  private freeBufferTop = 0;
+  private readonly freeBuffers = new FreeFrames();
   private head: Frame | null = null;
   private tail: Frame | null = null;
   private headFlags = 0;
@@ -126,7 +125,7 @@ export class FrameVi implements FrameOwner {
     const capacity = receive.bytes - (colours - 1) * CACHE_LINE_BYTES;
     this.buffers = Array.from({ length: receive.count }, (_, i) => {
       const home = receive.address + i * receive.bytes + (i % colours) * CACHE_LINE_BYTES;
-      return new Frame(this, i, home, capacity);
+      return new Frame(this.freeBuffers, i, home, capacity);
     });
     this.buses = Uint32Array.from(this.buffers, (frame) => {
       const bus = map.find(frame.home, frame.capacity);
@@ -136,8 +135,7 @@ export class FrameVi implements FrameOwner {
         );
       return bus;
     });
-    this.freeBuffers = new Int32Array(receive.count);
-    for (let i = receive.count - 1; i >= 0; i--) this.freeBuffers[this.freeBufferTop++] = i;
+    for (let i = receive.count - 1; i >= 0; i--) this.freeBuffers.put(this.buffers[i]!);
   }
 
   /** Frames given to the NIC and not completed yet. */
@@ -157,7 +155,7 @@ export class FrameVi implements FrameOwner {
 
   /** Receive buffers that neither the NIC nor this has: somebody holds their frames. */
   get held(): number {
-    return this.buffers.length - this.freeBufferTop - this.vi.receiveFill;
+    return this.buffers.length - this.freeBuffers.count - this.vi.receiveFill;
   }
 
   /** Writes a frame's descriptors; {@link push} rings the doorbell. */
@@ -190,14 +188,14 @@ export class FrameVi implements FrameOwner {
 
   /** Gives the NIC every free receive buffer, if there are enough of them or it is short. */
   replenish(): void {
-    if (this.freeBufferTop < REPOST_BATCH && this.vi.receiveFill > REPOST_BATCH) return;
+    const { vi, freeBuffers, buses } = this;
+    if (freeBuffers.count < REPOST_BATCH && vi.receiveFill > REPOST_BATCH) return;
     if (this.stopped) return;
-    const { vi, freeBuffers, buses, buffers } = this;
-    while (this.freeBufferTop > 0) {
-      const index = freeBuffers[this.freeBufferTop - 1]!;
-      if (!vi.receiveInit(buses[index]!, buffers[index]!.capacity, index)) break;
-      this.freeBufferTop--;
-    }
+    for (let buffer = freeBuffers.take(); buffer !== null; buffer = freeBuffers.take())
+      if (!vi.receiveInit(buses[buffer.index]!, buffer.capacity, buffer.index)) {
+        freeBuffers.put(buffer);
+        break;
+      }
     vi.receivePush();
   }
 
@@ -230,12 +228,6 @@ export class FrameVi implements FrameOwner {
     this.reportDone(this.inFlight.length);
     for (let id = 0; id < this.inFlight.length; id++) this.finish(id, false);
     this.dropPartial();
-  }
-
-  /** Takes a receive buffer back at the last release; {@link replenish} gives it to the NIC again. */
-  reclaim(frame: Frame): void {
-    frame.next = null;
-    this.freeBuffers[this.freeBufferTop++] = frame.index;
   }
 
   /** Fragments of a chain as the bus has them; 0 when part of it is not registered, -1 when they are too many. */

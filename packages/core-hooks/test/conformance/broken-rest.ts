@@ -1,5 +1,5 @@
 // Plugins that break any other rule: receive, interrupts, statistics, mailbox, policy, device, the end.
-import { Checksum, Frame, Verdict } from '../../src/index.js';
+import { Checksum, Frame, FreeFrames, Verdict } from '../../src/index.js';
 import type { AcceleratorStatistics, CommonServices, Mailbox, MailboxHandler } from '../../src/index.js';
 import type { MemoryCard } from './memory-card.js';
 import { front } from './memory-front.js';
@@ -103,7 +103,7 @@ export const brokenRest: readonly Broken[] = [
     fault: 'receives into a buffer that the stack has',
     rule: 'receive.held',
     make: delivering((frame, _bytes, deliver) => {
-      const alias = new Frame({ reclaim: () => undefined }, 0, frame.home, frame.capacity);
+      const alias = new Frame(new FreeFrames(), 0, frame.home, frame.capacity);
       alias.hold();
       alias.describe(frame.address, frame.length);
       alias.checksum = frame.checksum;

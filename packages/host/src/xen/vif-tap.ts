@@ -43,16 +43,6 @@ export interface OpenTap {
   close(): void;
 }
 
-/** A pool that says when a frame came home, while somebody waits. */
-class HomingPool extends FramePool {
-  onHome: (() => void) | null = null;
-
-  override reclaim(frame: Frame): void {
-    super.reclaim(frame);
-    if (this.onHome !== null) this.onHome();
-  }
-}
-
 /** One vif's TAP. */
 export class VifTap implements VifNetwork, Transmitter {
   /** Gets the guest's frames. */
@@ -61,8 +51,8 @@ export class VifTap implements VifNetwork, Transmitter {
   rxPauses = 0;
   private readonly device: TapDevice;
   private readonly port: TapPort;
-  private readonly small: HomingPool;
-  private readonly large: HomingPool;
+  private readonly small: FramePool;
+  private readonly large: FramePool;
   private readonly pages: number[];
   private readonly readable: Readable;
   private vif: Netback | null = null;
@@ -86,8 +76,8 @@ export class VifTap implements VifNetwork, Transmitter {
       this.pages = [small];
       const large = domain.pages.allocate((LARGE_COUNT * LARGE_BYTES) / PAGE_BYTES);
       this.pages.push(large);
-      this.small = new HomingPool(SMALL_COUNT, small, SMALL_BYTES);
-      this.large = new HomingPool(LARGE_COUNT, large, LARGE_BYTES);
+      this.small = new FramePool(SMALL_COUNT, small, SMALL_BYTES);
+      this.large = new FramePool(LARGE_COUNT, large, LARGE_BYTES);
     } catch (error) {
       tap.close();
       throw error;

@@ -4,7 +4,7 @@
  * in the slow path until the guest takes them.
  */
 import type { BackendServices, CreditHandler, NicPortHold, VifLimits } from '../../backend.js';
-import { Frame } from '../../frame.js';
+import { Frame, FreeFrames } from '../../frame.js';
 import type { VifIdentity } from '../../frontend.js';
 import { PAGE_BYTES } from '../../memory.js';
 import type { MappedPages } from '../../services.js';
@@ -34,7 +34,7 @@ export class DriverPort {
     private readonly top: BenchTop,
     private readonly onSlow: (bytes: Uint8Array) => void,
   ) {
-    this.frame = new Frame({ reclaim: () => undefined }, 0, top.memory.allocate(16), 16 * PAGE_BYTES);
+    this.frame = new Frame(new FreeFrames(), 0, top.memory.allocate(16), 16 * PAGE_BYTES);
     this.frame.hold();
   }
 
