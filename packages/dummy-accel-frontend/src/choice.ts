@@ -6,7 +6,7 @@
  * nothing.
  */
 import { Checksum, Segmentation, Verdict, declined } from '@netaccel/core-hooks';
-import type { Frame, Memory } from '@netaccel/core-hooks';
+import type { Address, Frame, Memory } from '@netaccel/core-hooks';
 import {
   ETHERNET_BYTES,
   EtherType,
@@ -18,6 +18,7 @@ import {
   OwnAddresses,
   Protocol,
   UNTAGGED,
+  isOrdinary,
   macHigh,
   macLow,
 } from '@netaccel/nic-vi';
@@ -64,20 +65,24 @@ export class Choice {
   /** The time, to within a poll. */
   now = 0;
   private readonly bytes: Uint8Array;
+  private readonly view: DataView;
   private readonly headers: FrameHeaders;
   private readonly places = new MacTable(PLACES, AGEING_MS);
   private readonly ownHigh: number;
   private readonly ownLow: number;
+  // MAC addresses as the frame path compares them: four bytes and two, in network order.
+  private readonly own4: number;
+  private readonly own2: number;
   private readonly maxFrameBytes: number;
   /** The guest's own IP addresses; null when any will do. */
   private readonly sources: OwnAddresses | null;
   // The last destination that was across, and the last source that was learned.
-  private toHigh = -1;
-  private toLow = 0;
-  private toUntil = 0;
-  private fromHigh = -1;
-  private fromLow = 0;
-  private fromUntil = 0;
+  private to4 = 0;
+  private to2 = 0;
+  private toUntil = -Infinity;
+  private from4 = 0;
+  private from2 = 0;
+  private fromUntil = -Infinity;
 
   /**
    * @param memory the memory that frames are in.
@@ -90,9 +95,14 @@ export class Choice {
     private readonly can: HandoverMessage,
   ) {
     this.bytes = memory.bytes;
+    const { buffer, byteOffset, byteLength } = memory.bytes;
+    this.view = new DataView(buffer, byteOffset, byteLength);
     this.headers = new FrameHeaders(memory);
     this.ownHigh = macHigh(mac, 0);
     this.ownLow = macLow(mac, 0);
+    const own = new DataView(Uint8Array.from(mac).buffer);
+    this.own4 = own.getInt32(0);
+    this.own2 = own.getUint16(4);
     this.maxFrameBytes = can.mtu + ETHERNET_BYTES;
     this.sources = can.addresses === undefined ? null : new OwnAddresses(can.addresses);
   }
@@ -101,49 +111,39 @@ export class Choice {
   of(frame: Frame): Verdict {
     if (!this.active) return inactive;
     if (!this.linkUp) return linkDown;
-    const { bytes, headers: h, can } = this;
+    const { view, can } = this;
     const { address, length, totalBytes } = frame;
     if (length < ETHERNET_BYTES) return malformed;
-    if ((bytes[address]! & GROUP_BIT) !== 0) return broadcast;
-    if (!this.isAcross(macHigh(bytes, address), macLow(bytes, address))) return unknownDestination;
-    h.parse(address, length, totalBytes);
-    if (h.vlan !== UNTAGGED) return vlan;
-    if (h.version === 0)
-      return h.etherType === EtherType.ipv4 || h.etherType === EtherType.ipv6 ? malformed : notIp;
-    if (h.protocol !== Protocol.tcp && h.protocol !== Protocol.udp) return notTcpUdp;
+    if ((view.getUint8(address) & GROUP_BIT) !== 0) return broadcast;
+    if (!this.isAcross(address)) return unknownDestination;
     const whole = frame.segmentation === Segmentation.none;
-    const blank = frame.checksum === Checksum.blank;
-    // An IP fragment goes as it is; what the NIC has to work on must be complete.
-    if (h.payload === 0) {
-      if ((h.flags & EventFlag.fragment) === 0) return malformed;
-      if (blank || !whole) return ipFragment;
-    }
-    if (!whole && !this.canCut(frame)) return segmentation;
-    if (blank && !can.transmitChecksum) return checksum;
-    if (macHigh(bytes, address + 6) !== this.ownHigh || macLow(bytes, address + 6) !== this.ownLow)
+    if (!whole || this.sources !== null || !isOrdinary(view, address, length, totalBytes)) {
+      const verdict = this.judge(frame, whole);
+      if (verdict !== Verdict.sent) return verdict;
+    } else if (frame.checksum === Checksum.blank && !can.transmitChecksum) return checksum;
+    if (view.getInt32(address + 6) !== this.own4 || view.getUint16(address + 10) !== this.own2)
       return spoofed;
-    if (this.sources !== null && !this.sources.hasSource(h)) return spoofed;
     if (totalBytes > (whole ? this.maxFrameBytes : can.maxTransmitBytes)) return tooLong;
     if (frame.next !== null && mostPieces(frame) >= Math.min(can.maxFragments, MAX_FRAGMENTS)) return tooLong;
     return Verdict.sent;
   }
 
   /** Whether the frame is addressed to this guest. */
-  isOwn(frame: Frame): boolean {
-    return (
-      macHigh(this.bytes, frame.address) === this.ownHigh && macLow(this.bytes, frame.address) === this.ownLow
-    );
+  isOwn({ address }: Frame): boolean {
+    return this.view.getInt32(address) === this.own4 && this.view.getUint16(address + 4) === this.own2;
   }
 
   /** A frame arrived by the device: its source is across the wire, unless the other half has said otherwise since. */
-  hear(frame: Frame): void {
-    const at = frame.address + 6;
+  hear({ address }: Frame): void {
+    const at = address + 6;
+    const first4 = this.view.getInt32(at);
+    const last2 = this.view.getUint16(at + 4);
+    if (first4 === this.from4 && last2 === this.from2 && this.now < this.fromUntil) return;
+    this.from4 = first4;
+    this.from2 = last2;
+    this.fromUntil = this.now + REFRESH_MS;
     const high = macHigh(this.bytes, at);
     const low = macLow(this.bytes, at);
-    if (high === this.fromHigh && low === this.fromLow && this.now < this.fromUntil) return;
-    this.fromHigh = high;
-    this.fromLow = low;
-    this.fromUntil = this.now + REFRESH_MS;
     if (this.places.find(high, low, this.now) !== HERE) this.learn(high, low, ACROSS);
   }
 
@@ -154,7 +154,7 @@ export class Choice {
 
   /** The other half saw an address on this host; a group's address stands for all. */
   here(mac: Uint8Array): boolean {
-    this.toHigh = -1;
+    this.toUntil = -Infinity;
     if ((mac[0]! & GROUP_BIT) === 0) return this.learn(macHigh(mac, 0), macLow(mac, 0), HERE);
     this.places.forgetPort(ACROSS);
     return true;
@@ -175,13 +175,34 @@ export class Choice {
     return fits;
   }
 
-  private isAcross(high: number, low: number): boolean {
-    if (high === this.toHigh && low === this.toLow && this.now < this.toUntil) return true;
-    if (this.places.find(high, low, this.now) !== ACROSS) return false;
-    this.toHigh = high;
-    this.toLow = low;
+  private isAcross(at: Address): boolean {
+    const first4 = this.view.getInt32(at);
+    const last2 = this.view.getUint16(at + 4);
+    if (first4 === this.to4 && last2 === this.to2 && this.now < this.toUntil) return true;
+    if (this.places.find(macHigh(this.bytes, at), macLow(this.bytes, at), this.now) !== ACROSS) return false;
+    this.to4 = first4;
+    this.to2 = last2;
     this.toUntil = this.now + REFRESH_MS;
     return true;
+  }
+
+  /** What the headers say against a frame that is not an ordinary one, or has to be cut, or whose source counts. */
+  private judge(frame: Frame, whole: boolean): Verdict {
+    const { headers: h, can } = this;
+    h.parse(frame.address, frame.length, frame.totalBytes);
+    if (h.vlan !== UNTAGGED) return vlan;
+    if (h.version === 0)
+      return h.etherType === EtherType.ipv4 || h.etherType === EtherType.ipv6 ? malformed : notIp;
+    if (h.protocol !== Protocol.tcp && h.protocol !== Protocol.udp) return notTcpUdp;
+    const blank = frame.checksum === Checksum.blank;
+    // An IP fragment goes as it is; what the NIC has to work on must be complete.
+    if (h.payload === 0) {
+      if ((h.flags & EventFlag.fragment) === 0) return malformed;
+      if (blank || !whole) return ipFragment;
+    }
+    if (!whole && !this.canCut(frame)) return segmentation;
+    if (blank && !can.transmitChecksum) return checksum;
+    return this.sources !== null && !this.sources.hasSource(h) ? spoofed : Verdict.sent;
   }
 
   private canCut(frame: Frame): boolean {

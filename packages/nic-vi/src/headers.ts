@@ -75,6 +75,40 @@ export const UNTAGGED = 0x1000;
 /** Bytes from the start of a frame that are enough to find every header of an ordinary frame. */
 export const HEADER_ROOM = 192;
 
+/** Words of an ordinary frame as {@link isOrdinary} reads them, in network order; what may differ is masked out. */
+enum Plain {
+  /** From byte 12: Ethernet type IPv4; version 4, five words of header; any type of service. */
+  ipv4 = 0x0800_4500,
+  anyService = ~0xff,
+  /** From byte 20: no fragment, whatever the time to live; the protocol. */
+  fragmentAndProtocol = 0x3fff_00ff,
+  l4 = 34,
+  leastUdp = 42,
+  leastTcpHeader = 20,
+}
+
+/**
+ * Whether a frame is what nearly all frames are: TCP or UDP over IPv4, whole, with no tag and no IP options, and
+ * every length within bounds. Of such a frame {@link FrameHeaders.parse} would find all it can find. It answers for a
+ * few reads; of any other frame `parse` says what it is.
+ *
+ * @param view the memory that frames are in.
+ * @param at its first byte.
+ * @param readable bytes that lie there in one piece.
+ * @param total bytes of the whole frame.
+ */
+export function isOrdinary(view: DataView, at: Address, readable: number, total: number): boolean {
+  if (readable < Plain.leastUdp || (view.getInt32(at + 12) & Plain.anyService) !== Plain.ipv4) return false;
+  const end = Net.ethernetBytes + view.getUint16(at + 16);
+  if (end > total) return false;
+  const protocol = view.getInt32(at + 20) & Plain.fragmentAndProtocol;
+  if (protocol === Net.udp) return end >= Plain.leastUdp && view.getUint16(at + 38) === end - Plain.l4;
+  const room = (end < readable ? end : readable) - Plain.l4;
+  if (protocol !== Net.tcp || room < Plain.leastTcpHeader) return false;
+  const headerBytes = (view.getUint8(at + 46) & 0xf0) >>> 2;
+  return headerBytes >= Plain.leastTcpHeader && headerBytes <= room;
+}
+
 /** The headers of one frame. Fields that do not apply to a frame hold 0, except where said. */
 export class FrameHeaders {
   /** First four bytes of the destination MAC, as {@link pair}. */
