@@ -27,7 +27,7 @@ import {
 import type { HandoverMessage, Hello } from '@netaccel/nic-vi';
 
 const TRANSMIT_CAPACITY = 512;
-const RECEIVE_CAPACITY = 1024;
+const RECEIVE_CAPACITY = 512;
 /** Both rings full, and then some, so that the queue never overflows. */
 const EVENT_CAPACITY = 2048;
 /** Pages of receive buffers wanted, as in history; the quota may allow fewer. */

@@ -1,6 +1,6 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
-import { EtherType, EventFlag, FrameHeaders, Protocol, UNTAGGED, pair, unpair } from '../src/index.js';
+import { EtherType, EventFlag, FrameHeaders, Protocol, UNTAGGED, isOrdinary, pair, unpair } from '../src/index.js';
 import { ip6Of, ipOf, macOf, makeFrame, pattern } from './frames.js';
 import { PlainMemory } from './memory.js';
 
@@ -125,5 +125,42 @@ describe('FrameHeaders', () => {
     const out = new Uint8Array(4);
     unpair(pair([1, 2, 0xfd, 0xfe], 0), out, 0);
     expect([...out]).toEqual([1, 2, 0xfd, 0xfe]);
+  });
+});
+
+describe('isOrdinary', () => {
+  const view = new DataView(memory.bytes.buffer);
+  const byte = fc.integer({ min: 0, max: 255 });
+
+  /** What `parse` says of the same bytes. */
+  const byParse = (length: number, readable: number): boolean => {
+    const h = parse(memory.bytes.slice(256, 256 + length), 256, readable);
+    return h.vlan === UNTAGGED && h.version === 4 && h.l4 === 34 && h.payload !== 0;
+  };
+
+  it('knows TCP and UDP over IPv4, and nothing else', () => {
+    const cases = [
+      { of: makeFrame({ payload: pattern(10), options: [1, 1, 1, 1] }), ordinary: true },
+      { of: makeFrame({ protocol: 'udp', payload: pattern(3) }), ordinary: true },
+      { of: makeFrame({ version: 6, payload: pattern(10) }), ordinary: false },
+      { of: makeFrame({ vlan: 5, payload: pattern(10) }), ordinary: false },
+    ] as const;
+    for (const { of, ordinary } of cases)
+      for (const at of [256, 257, 258, 259]) {
+        memory.bytes.set(of, at);
+        expect(isOrdinary(view, at, of.length, of.length)).toBe(ordinary);
+      }
+  });
+
+  test.prop([
+    fc.constantFrom('tcp', 'udp'),
+    fc.array(fc.tuple(fc.integer({ min: 12, max: 60 }), byte), { maxLength: 4 }),
+    fc.integer({ min: 14, max: 90 }),
+    fc.integer({ min: 0, max: 30 }),
+  ])('agrees with parse on frames with bytes changed and ends cut off', (protocol, changes, length, hidden) => {
+    memory.bytes.set(makeFrame({ protocol, payload: pattern(24) }), 256);
+    for (const [at, value] of changes) memory.bytes[256 + at] = value;
+    const readable = Math.max(14, length - hidden);
+    expect(isOrdinary(view, 256, readable, length)).toBe(byParse(length, readable));
   });
 });
