@@ -1,6 +1,15 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
-import { EtherType, EventFlag, FrameHeaders, Protocol, UNTAGGED, isOrdinary, pair, unpair } from '../src/index.js';
+import {
+  EtherType,
+  EventFlag,
+  FrameHeaders,
+  Protocol,
+  UNTAGGED,
+  isOrdinary,
+  pair,
+  unpair,
+} from '../src/index.js';
 import { ip6Of, ipOf, macOf, makeFrame, pattern } from './frames.js';
 import { PlainMemory } from './memory.js';
 
@@ -157,10 +166,13 @@ describe('isOrdinary', () => {
     fc.array(fc.tuple(fc.integer({ min: 12, max: 60 }), byte), { maxLength: 4 }),
     fc.integer({ min: 14, max: 90 }),
     fc.integer({ min: 0, max: 30 }),
-  ])('agrees with parse on frames with bytes changed and ends cut off', (protocol, changes, length, hidden) => {
-    memory.bytes.set(makeFrame({ protocol, payload: pattern(24) }), 256);
-    for (const [at, value] of changes) memory.bytes[256 + at] = value;
-    const readable = Math.max(14, length - hidden);
-    expect(isOrdinary(view, 256, readable, length)).toBe(byParse(length, readable));
-  });
+  ])(
+    'agrees with parse on frames with bytes changed and ends cut off',
+    (protocol, changes, length, hidden) => {
+      memory.bytes.set(makeFrame({ protocol, payload: pattern(24) }), 256);
+      for (const [at, value] of changes) memory.bytes[256 + at] = value;
+      const readable = Math.max(14, length - hidden);
+      expect(isOrdinary(view, 256, readable, length)).toBe(byParse(length, readable));
+    },
+  );
 });
