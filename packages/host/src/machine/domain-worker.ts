@@ -48,8 +48,11 @@ async function main(order: WorkerOrder): Promise<void> {
   const { seat } = order;
   // A domain without a TAP wakes its neighbours that have one.
   const libc = order.kicks ? await loadLibc() : null;
-  const device = libc === null || order.tap === null ? null : { libc, tap: order.tap };
-  const waker = device === null ? undefined : new TapWaker(device.libc, device.tap.descriptor);
+  const device =
+    libc === null || order.tap === null
+      ? null
+      : { libc, tap: order.tap, waker: new TapWaker(libc, order.tap.descriptor) };
+  const waker = device?.waker;
   const machine = joinMachine(seat.description, seat.id, {
     storePort: seat.storePort,
     name: seat.name,
@@ -102,6 +105,7 @@ function perform(programs: Programs, method: Question['method'], args: readonly 
 interface OpenTap {
   readonly libc: Libc;
   readonly tap: TapDescription;
+  readonly waker: TapWaker;
 }
 
 function guest(machine: JoinedMachine, order: WorkerOrder, tap: OpenTap | null): Programs {
@@ -203,9 +207,10 @@ function driver(
 }
 
 function tapPort(memory: Memory, open: OpenTap | null, out: Transmitter): TapPort | null {
-  return open === null
-    ? null
-    : new TapPort(memory, new TapDevice(open.libc, open.tap, memory.bytes, TAP_FRAGMENTS), out);
+  if (open === null) return null;
+  const port = new TapPort(memory, new TapDevice(open.libc, open.tap, memory.bytes, TAP_FRAGMENTS), out);
+  open.waker.port = port;
+  return port;
 }
 
 function tapState(port: TapPort | null): unknown {
@@ -223,6 +228,8 @@ function threadId(): number {
 
 /** Sleeps in one `poll` on the TAP and an eventfd; wakes others by theirs. */
 class TapWaker implements Waker {
+  /** Who reads the TAP, once there is somebody. */
+  port: TapPort | null = null;
   readonly handle: number;
   readonly wake: (handle: number) => void;
   private readonly waiter: Waiter;
@@ -234,6 +241,10 @@ class TapWaker implements Waker {
   }
 
   sleep(timeoutMs: number): void {
+    const { port } = this;
+    // What waits there would end each sleep at once, while nobody can take it.
+    if (port !== null && (port.stopped || port.device.failed)) this.waiter.ignore(0);
+    else this.waiter.heed(0);
     this.waiter.wait(Math.ceil(timeoutMs));
   }
 

@@ -49,6 +49,7 @@ export class Waiter {
   private readonly drained = new Uint32Array(new ArrayBuffer(EVENT_BYTES));
   private readonly drainedAddress: number;
   private readonly count: number;
+  private readonly descriptors: readonly number[];
   private closed = false;
 
   /** @param descriptors what to wait for, besides kicks; at most 30. */
@@ -65,6 +66,7 @@ export class Waiter {
     const flags = EventFdFlag.nonBlocking | EventFdFlag.closeOnExec;
     this.kickDescriptor = checked(libc, libc.eventfd(0, flags), 'make an eventfd', 'Raise "ulimit -n".');
     this.count = descriptors.length + 1;
+    this.descriptors = descriptors;
     this.polled = new Int32Array(new ArrayBuffer(this.count * POLLFD.sizeBytes));
     this.polledAddress = libc.addressOf(this.polled);
     this.drainedAddress = libc.addressOf(this.drained);
@@ -96,10 +98,15 @@ export class Waiter {
     return mask;
   }
 
-  /** No longer waits for descriptor n of those that the waiter was made with: it has failed, say. */
+  /** No longer waits for descriptor n of those that it was made with: it has failed, or nobody can read it now. */
   ignore(n: number): void {
     this.polled[(n + 1) * WORDS] = IGNORED;
     this.polled[(n + 1) * WORDS + 1] = PollEvent.readable;
+  }
+
+  /** Waits for descriptor n again. */
+  heed(n: number): void {
+    this.polled[(n + 1) * WORDS] = this.descriptors[n]!;
   }
 
   /** Closes the eventfd. Idempotent. Kickers must be gone by then: the number may be used anew. */

@@ -65,6 +65,14 @@ describe('Waiter', () => {
     expect(waiter.wait(1000)).toBe(1);
   });
 
+  test('does not wake for what nobody can read now, and does again when somebody can', () => {
+    new Kicker(libc, device.kickDescriptor).kick();
+    waiter.ignore(0);
+    expect(waiter.wait(0)).toBe(0);
+    waiter.heed(0);
+    expect(waiter.wait(1000)).toBe(2);
+  });
+
   test('refuses more descriptors than its answer has bits', () => {
     expect(() => new Waiter(libc, new Array<number>(31).fill(0))).toThrow(/at most 30/);
   });

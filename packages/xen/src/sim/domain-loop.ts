@@ -18,6 +18,9 @@ const MAIL = domainRecord.fields.mail.offset >>> 2;
 const STOP = domainRecord.fields.stop.offset >>> 2;
 const LAB_STOP = labHeader.fields.stop.offset >>> 2;
 
+/** Looked up once: in a worker the global is a getter, and the loop asks for the time more often than for anything. */
+const { performance } = globalThis;
+
 /** Work that a task does in one go. */
 const TASK_BUDGET = 64;
 /** Longest sleep when nothing is said: a process that wants to end does not wait longer. */
@@ -32,6 +35,10 @@ const IDLE_TURN_MS = 500;
 const TURN_MS = 1;
 /** Turns of the event loop after control work: the first message of a port takes two on Node 24. */
 const CONTROL_TURNS = 2;
+/** Polling before a sleep, pollers are asked this often: each time may be a system call. */
+const POLLER_MS = 0.01;
+/** It polls for this fraction of its longest time at least. */
+const LEAST_PATIENCE = 8;
 /** Rounds of the inner loop between two looks at the clock. */
 const ROUNDS_PER_LOOK = 16;
 
@@ -109,6 +116,8 @@ export class DomainLoop implements CountedLoop {
   private readonly record: number;
   private readonly bed: Bed;
   private readonly spinMs: number;
+  /** For how long it polls now: half as long after each time that nothing came, twice after each that something did. */
+  private patienceMs: number;
   private readonly sleepMs: number;
   private hooks: LoopHooks = { deliver: () => undefined, mail: () => undefined, idle: () => undefined };
   private readonly queue = {
@@ -133,7 +142,7 @@ export class DomainLoop implements CountedLoop {
   ) {
     this.record = lab.plan.record(slot) >>> 2;
     this.bed = new Bed(lab, slot, options.waker);
-    this.spinMs = (options.spinMicros ?? 30) / 1000;
+    this.spinMs = this.patienceMs = (options.spinMicros ?? 30) / 1000;
     this.sleepMs = options.sleepMs ?? SLEEP_MS;
   }
 
@@ -270,12 +279,23 @@ export class DomainLoop implements CountedLoop {
     return busy;
   }
 
-  /** Polls for a while; true when work came up. */
+  /** Polls for a while, longer where that has paid; true when work came up. */
   private spin(since: number): boolean {
-    const end = since + this.spinMs;
-    do {
-      if (this.hasWork() || this.once()) return true;
-    } while (this.now() < end);
+    const { spinMs } = this;
+    const found = this.spinUntil(since, since + this.patienceMs);
+    const next = found ? this.patienceMs * 2 : this.patienceMs / 2;
+    this.patienceMs = Math.min(spinMs, Math.max(spinMs / LEAST_PATIENCE, next));
+    return found;
+  }
+
+  private spinUntil(since: number, end: number): boolean {
+    let ask = since + POLLER_MS;
+    for (let now = since; now < end; now = this.now()) {
+      if (this.hasWork()) return true;
+      if (now < ask || this.pollers.length === 0) continue;
+      if (this.once()) return true;
+      ask = this.now() + POLLER_MS;
+    }
     return false;
   }
 
