@@ -22,6 +22,7 @@ import type { DeviceKeys } from './handshake.js';
 import { messageOf } from './hooks.js';
 import { connectError, connectionOptions } from './netfront-options.js';
 import type { NetfrontOptions, NetfrontState, StartOptions } from './netfront-options.js';
+import { FIRST_PAUSE_MS, Pauses } from './pauses.js';
 import type { TransmitPath } from './transmit.js';
 import { Waiters } from './waiters.js';
 import { watchValue } from './watch-value.js';
@@ -29,9 +30,6 @@ import { watchValue } from './watch-value.js';
 const CLOSE_TIMEOUT_MS = 5000;
 /** How long a suspend waits for the frames that were taken to be sent. */
 const DRAIN_TIMEOUT_MS = 1000;
-/** The pause before a device that had to fence its backend connects again; doubled each time, up to the second. */
-const FENCE_PAUSE_MS = 1000;
-const LONGEST_FENCE_PAUSE_MS = 60_000;
 
 /** One vif's control side. */
 export class Device {
@@ -59,10 +57,8 @@ export class Device {
   private opened = false;
   /** What the backend did, found by the data path; the loop closes the connection. */
   private breach: string | null = null;
-  /** Times in a row that the backend had to be fenced. */
-  fences = 0;
-  private fencedAt = -Infinity;
-  private cancelPause: (() => void) | null = null;
+  /** When it looks at its backend again. */
+  readonly pauses: Pauses;
   private closingSince: number | null = null;
   /** Whether the loop follows the backend: not before start, nor while suspended or stopping. */
   private following = false;
@@ -83,6 +79,7 @@ export class Device {
   ) {
     this.path = `device/vif/${options.handle}`;
     this.features = { ...ALL_FEATURES, ...options.features };
+    this.pauses = new Pauses(options.domain.loop, () => this.wake());
   }
 
   /** Frames can go: a backend is connected and says that its link is up. */
@@ -100,7 +97,7 @@ export class Device {
   /** {@inheritDoc Netfront.start} */
   async start(wait: StartOptions): Promise<void> {
     if (!this.following) {
-      this.fences = 0;
+      this.pauses.fences = 0;
       this.beginning = this.follow();
       await this.beginning;
     }
@@ -181,8 +178,7 @@ export class Device {
     await this.beginning.catch(() => undefined);
     this.following = false;
     this.breach = null;
-    this.cancelPause?.();
-    this.cancelPause = null;
+    this.pauses.end();
     this.waiters.look();
     while (this.running !== null) await this.running;
   }
@@ -226,7 +222,7 @@ export class Device {
         await this.write(XenbusState.Closed);
         break;
       case 'reconnect':
-        if (this.cancelPause !== null) return;
+        if (this.pauses.active) return;
         this.keys = await readDevice(this.options.domain, this.path, this.options.handle);
         await this.write(XenbusState.Initialising);
         break;
@@ -241,18 +237,9 @@ export class Device {
   private mayReturn(): boolean {
     if (this.closingSince === null) {
       this.closingSince = this.options.domain.loop.now();
-      this.pause(LINGER_MS);
+      this.pauses.begin(LINGER_MS);
     }
     return this.options.domain.loop.now() - this.closingSince < LINGER_MS;
-  }
-
-  /** The loop looks again after `ms`; until then it does not reconnect. */
-  private pause(ms: number): void {
-    this.cancelPause?.();
-    this.cancelPause = this.options.domain.loop.after(ms, () => {
-      this.cancelPause = null;
-      this.wake();
-    });
   }
 
   /** The backend waits: rings, channels and keys are made, and shown at once. */
@@ -347,12 +334,8 @@ export class Device {
   /** The backend broke a rule that cannot be lived with: the device is closed, and says why. */
   private async fence(reason: string): Promise<void> {
     this.breach = null;
-    const now = this.options.domain.loop.now();
-    if (now - this.fencedAt > LONGEST_FENCE_PAUSE_MS) this.fences = 0;
-    this.fencedAt = now;
-    const pauseMs = Math.min(LONGEST_FENCE_PAUSE_MS, FENCE_PAUSE_MS * 2 ** this.fences++);
     this.log('error', `the backend is fenced: ${reason}`);
-    await this.close(`the backend is fenced: ${reason}`, pauseMs);
+    await this.close(`the backend is fenced: ${reason}`, this.pauses.afterFence());
   }
 
   /** A step failed: the device is closed, and says why. */
@@ -360,7 +343,7 @@ export class Device {
     const reason = messageOf(error);
     this.log('error', reason);
     try {
-      await this.close(reason, FENCE_PAUSE_MS);
+      await this.close(reason, FIRST_PAUSE_MS);
     } catch (second) {
       // Without the store nobody can be told; the rings are gone all the same.
       this.log('error', `closing after that: ${messageOf(second)}`);
@@ -371,7 +354,7 @@ export class Device {
     const { domain } = this.options;
     this.reason = reason;
     await this.disconnect();
-    this.pause(pauseMs);
+    this.pauses.begin(pauseMs);
     await publishError(domain.store, this.path, reason, (error) => this.log('warn', messageOf(error)));
     await this.write(XenbusState.Closing);
     await this.write(XenbusState.Closed);

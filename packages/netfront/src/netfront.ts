@@ -138,7 +138,7 @@ export class Netfront {
       backendPath: device.keys?.backendPath ?? null,
       carrier: device.carrier,
       reason: device.reason,
-      fences: device.fences,
+      fences: device.pauses.fences,
       agreed: device.agreement,
       connection: device.connection?.describe() ?? null,
       accelerator: device.slot?.describe() ?? null,
