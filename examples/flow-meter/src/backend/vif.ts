@@ -156,7 +156,7 @@ export class Vif implements BackendAccelerator {
         eventCapacity: rings.eventCapacity,
         registerPage: registers.address,
         vector: services.events.vector(interrupt),
-        antiSpoof: { mac: services.vif.mac }, // the card checks, so that no guest speaks for another
+        antiSpoof: services.vif, // the card checks MAC and IP addresses, so that no guest speaks for another
         filterQuota: services.limits.maxFilters,
         bufferQuota: maxBufferPages,
       });
@@ -177,6 +177,7 @@ export class Vif implements BackendAccelerator {
         transmitChecksum: can.transmitChecksum === 1,
         segmentation: can.segmentation === 1,
         mac: services.vif.mac,
+        ...(services.vif.addresses !== undefined && { addresses: services.vif.addresses }),
       });
     } catch (error) {
       this.giveBack();

@@ -183,7 +183,8 @@ export function difference(seen: Uint8Array, wanted: Uint8Array): string {
     : `byte ${at} is 0x${seen[at]!.toString(16)} instead of 0x${wanted[at]!.toString(16)}`;
 }
 
-function addressOf(version: 4 | 6, last: number): number[] {
+/** The address that ends in `last`, of the kit's network of that version. */
+export function addressOf(version: 4 | 6, last: number): number[] {
   return version === 4 ? [10, 0, 0, last] : [0xfd, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, last];
 }
 

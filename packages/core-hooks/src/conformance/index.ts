@@ -15,7 +15,14 @@ export { ConformanceError, UntestedError } from './rule.js';
 export type { Finding } from './rule.js';
 export { runConformance } from './run.js';
 export type { ConformanceOptions, ConformanceReport, RuleResult, Status } from './run.js';
-export type { Bench, BenchMachine, ConformanceFactory, ConformanceSubject, Receiver } from './subject.js';
+export type {
+  Bench,
+  BenchFault,
+  BenchMachine,
+  ConformanceFactory,
+  ConformanceSubject,
+  Receiver,
+} from './subject.js';
 
 /** What a test runner calls: `test` of vitest, node:test and jest, `it` of mocha. The number is a time-out in ms. */
 export type TestFunction = (name: string, check: () => Promise<void>, timeoutMs?: number) => unknown;

@@ -22,6 +22,12 @@ export interface BenchMachine {
 /** Who got a frame that arrived from the wire: a guest, past the driver domain, or the driver domain. */
 export type Receiver = 'guest' | 'driver';
 
+/**
+ * What can go wrong with a plugin's queues. `events`: the event queue is full, and what the device would report next
+ * is lost or waits. `rights`: the device refuses the next frame, as if it lay in memory that is not the plugin's.
+ */
+export type BenchFault = 'events' | 'rights';
+
 /** A device, and the wire that it is on. */
 export interface Bench {
   /** What a back half finds as `port.device`. */
@@ -41,6 +47,11 @@ export interface Bench {
   reset(): void;
   /** A register page that a guest has mapped was written at `address`; left out when the device has none. */
   registerWritten?(address: Address): void;
+  /**
+   * Makes it go wrong, at each queue that a plugin has now. False when this device knows no such fault; left out when
+   * it knows none: what the kit holds a plugin to in that case is not tested.
+   */
+  fault?(kind: BenchFault): boolean;
   /** What plugins have of the device, by kind, all 0 when they have nothing: `{ vis: 1, filters: 2 }`. */
   resources(): Readonly<Record<string, number>>;
 }

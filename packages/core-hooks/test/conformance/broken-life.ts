@@ -236,7 +236,7 @@ export const brokenLives: readonly Broken[] = [
     make: () =>
       card(({ open }) => ({
         open: (owner) => {
-          open({ sent: () => undefined, receive: () => undefined });
+          open({ sent: () => undefined, receive: () => undefined, failed: () => undefined });
           return open(owner);
         },
       })),

@@ -1,14 +1,11 @@
-// Plugins that break any other rule: receive, interrupts, statistics, mailbox, policy, device, the end.
-import { Checksum, Frame, FreeFrames, Verdict } from '../../src/index.js';
+// Plugins that break any other rule: interrupts, statistics, mailbox, the end.
+import { Verdict } from '../../src/index.js';
 import type { AcceleratorStatistics, CommonServices, Mailbox, MailboxHandler } from '../../src/index.js';
 import type { MemoryCard } from './memory-card.js';
-import { front } from './memory-front.js';
-import { subject } from './memory-plugin.js';
 import { Message, decodePages } from './memory-protocol.js';
-import { backServices, bench, card, hooks, services, sneaking, tag } from './tamper.js';
+import { backServices, card, hooks, services, tag } from './tamper.js';
 import type { Broken } from './tamper.js';
 
-const FLOW = 0x91;
 const never = new Promise<never>(() => undefined);
 const zeros = (): AcceleratorStatistics => ({
   txFrames: 0,
@@ -18,14 +15,6 @@ const zeros = (): AcceleratorStatistics => ({
   txErrors: 0,
   rxErrors: 0,
 });
-
-/** A front half that delivers in another way. */
-const delivering =
-  (change: (frame: Frame, bytes: Uint8Array, deliver: (frame: Frame) => void) => void) => () =>
-    services(({ deliver, memory }) => ({
-      deliver: (frame) =>
-        change(frame, memory.bytes.subarray(frame.address, frame.address + frame.length), deliver),
-    }));
 
 /** A half that answers messages of one type, or of any, in another way. */
 const handling = (
@@ -47,126 +36,6 @@ const handling = (
 };
 
 export const brokenRest: readonly Broken[] = [
-  {
-    fault: 'never adds a filter',
-    rule: 'receive.steers',
-    make: () =>
-      card(() => ({
-        claim: () => {
-          throw new Error('no filters here');
-        },
-      })),
-  },
-  {
-    fault: 'has filters, and does not say so',
-    rule: 'receive.steers',
-    make: () => {
-      const { receiveFilters: _, ...capabilities } = front.capabilities;
-      return subject({ frontend: { ...front, capabilities } });
-    },
-  },
-  {
-    fault: 'delivers a frame twice',
-    rule: 'receive.once',
-    make: delivering((frame, bytes, deliver) => {
-      deliver(frame);
-      if (tag(bytes).flow === FLOW && tag(bytes).serial === 77) deliver(frame);
-    }),
-  },
-  {
-    fault: 'leaks receive buffers',
-    rule: 'receive.all',
-    make: delivering((frame, bytes, deliver) => {
-      deliver(frame);
-      if (tag(bytes).flow === FLOW && tag(bytes).serial % 8 === 0) frame.hold();
-    }),
-  },
-  {
-    fault: 'does not wait for the fence',
-    rule: 'receive.order',
-    make: () => services(() => ({ passed: () => true })),
-  },
-  {
-    fault: 'does not wait for what the driver domain has',
-    rule: 'receive.order',
-    make: () => backServices(({ port }) => ({ port: { ...port, received: () => Promise.resolve() } })),
-  },
-  {
-    fault: 'cuts the last byte off full frames',
-    rule: 'receive.intact',
-    make: delivering((frame, bytes, deliver) => {
-      if (bytes.length === 1514) frame.totalBytes = --frame.length;
-      deliver(frame);
-    }),
-  },
-  {
-    fault: 'receives into a buffer that the stack has',
-    rule: 'receive.held',
-    make: delivering((frame, _bytes, deliver) => {
-      const alias = new Frame(new FreeFrames(), 0, frame.home, frame.capacity);
-      alias.hold();
-      alias.describe(frame.address, frame.length);
-      alias.checksum = frame.checksum;
-      deliver(alias);
-    }),
-  },
-  {
-    fault: 'filters for another guest',
-    rule: 'receive.own-only',
-    make: () => card(({ claim }) => ({ claim: (session, { key }) => claim(session, { mac: '*', key }) })),
-  },
-  {
-    fault: 'has more filters than its quota',
-    rule: 'receive.quota',
-    make: () => backServices(({ limits }) => ({ limits: { ...limits, maxFilters: 99 } })),
-  },
-  {
-    fault: 'draws fragments',
-    rule: 'receive.groups-slow',
-    make: () =>
-      bench((good) => ({
-        arrive: (bytes) =>
-          bytes[0] === 2 && bytes[12] === 8 && bytes[20]! + bytes[21]! > 0 ? 'guest' : good.arrive(bytes),
-      })),
-  },
-  {
-    fault: 'calls every checksum good',
-    rule: 'receive.checksum-honest',
-    make: delivering((frame, _bytes, deliver) => {
-      frame.checksum = Checksum.good;
-      deliver(frame);
-    }),
-  },
-  {
-    fault: 'loses FIN',
-    rule: 'receive.merging',
-    make: delivering((frame, bytes, deliver) => {
-      if (bytes[23] === 6 && bytes[12] === 8) bytes[47]! &= ~1;
-      deliver(frame);
-    }),
-  },
-  {
-    fault: 'delivers outside of poll',
-    rule: 'receive.in-poll',
-    make: delivering((frame, bytes, deliver) => {
-      if (tag(bytes).flow !== 0x92) return deliver(frame);
-      frame.hold();
-      queueMicrotask(() => {
-        deliver(frame);
-        frame.release();
-      });
-    }),
-  },
-  {
-    fault: 'works on beyond its budget',
-    rule: 'poll.budget',
-    make: () => hooks((good) => ({ poll: (budget) => Math.min(budget, good.poll(budget + 8)) })),
-  },
-  {
-    fault: 'stops before it is done, and says that nothing is left',
-    rule: 'poll.empty',
-    make: () => hooks((good) => ({ poll: (budget) => good.poll(budget === 3 ? 2 : budget) })),
-  },
   {
     fault: 'arms without a last look',
     rule: 'interrupts.last-look',
@@ -284,37 +153,6 @@ export const brokenRest: readonly Broken[] = [
           },
         };
       }),
-  },
-  {
-    fault: 'takes frames while there is no link',
-    rule: 'link.down',
-    make: () => sneaking((bytes, made) => !made.up && tag(bytes).flow === 0xe1),
-  },
-  {
-    fault: 'misses that the link is back',
-    rule: 'link.up',
-    make: () =>
-      backServices(({ port }) => ({
-        port: {
-          ...port,
-          onLink: (handler) => {
-            let changes = 0;
-            return port.onLink((up) => {
-              if (++changes <= 2) handler(up);
-            });
-          },
-        },
-      })),
-  },
-  {
-    fault: 'does not notice a reset',
-    rule: 'reset.noticed',
-    make: () => backServices(({ port }) => ({ port: { ...port, onReset: () => () => undefined } })),
-  },
-  {
-    fault: 'goes round the rate limit',
-    rule: 'policy.rate',
-    make: () => backServices(() => ({ rateBytesPerSecond: 0 })),
   },
   {
     fault: 'does not ring for what waits when it quiesces',

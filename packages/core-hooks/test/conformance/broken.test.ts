@@ -2,11 +2,21 @@
 import { describe, expect, test } from 'vitest';
 import { conformanceRules, runConformance } from '../../src/conformance/index.js';
 import { rules } from '../../src/conformance/rules/index.js';
+import { brokenCarries } from './broken-carry.js';
 import { brokenLives } from './broken-life.js';
+import { brokenPolicies } from './broken-policy.js';
+import { brokenReceives } from './broken-receive.js';
 import { brokenRest } from './broken-rest.js';
 import { brokenTransmits } from './broken-transmit.js';
 
-const broken = [...brokenLives, ...brokenTransmits, ...brokenRest];
+const broken = [
+  ...brokenLives,
+  ...brokenTransmits,
+  ...brokenCarries,
+  ...brokenReceives,
+  ...brokenPolicies,
+  ...brokenRest,
+];
 
 /** Of the rules of other groups, one in so many is held against a broken plugin; together, the plugins meet all. */
 const SAMPLE = 4;

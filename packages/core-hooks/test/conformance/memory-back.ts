@@ -4,9 +4,13 @@ import { CONTRACT_VERSION, defineBackendAccelerator } from '../../src/index.js';
 import type { BackendAccelerator, BackendServices, EventEnd, Frame, MappedPages } from '../../src/index.js';
 import { CARD, flowOf } from './memory-card.js';
 import type { CardDevice } from './memory-card.js';
-import { Message, PAGE, RX, Slot, TX, decodePages, encodePorts } from './memory-protocol.js';
+import { Message, PAGE, RX, Slot, TX, decodePages, encodeOpened } from './memory-protocol.js';
 
 const SEEN = 2;
+/** A flow that had a frame within this time does not give way. */
+const IN_USE_MS = 1000;
+/** How long an address is not told of again. */
+const AGAIN_MS = 60_000;
 
 class MemoryVif implements BackendAccelerator {
   private readonly maps: MappedPages[] = [];
@@ -21,7 +25,7 @@ class MemoryVif implements BackendAccelerator {
   private readonly stops: (() => void)[] = [];
   private readonly claims = new Map<string, number>();
   private readonly counts = new Map<string, number>();
-  private readonly told = new Map<string, number>();
+  private readonly told = new Map<string, { readonly where: number; readonly at: number }>();
   private chain: Promise<void> = Promise.resolve();
   private readonly view: DataView;
   private readonly mac: string;
@@ -49,7 +53,7 @@ class MemoryVif implements BackendAccelerator {
     mailbox.handle(Message.open, () => {
       if (this.over || this.session !== 0 || this.pages.length !== TX.pages + RX.pages) return refused;
       this.start();
-      return { ok: true, payload: encodePorts(this.end!.port) };
+      return { ok: true, payload: encodeOpened(this.end!.port, vif.addresses) };
     });
     mailbox.handle(Message.quiesce, () => {
       this.stop();
@@ -85,6 +89,7 @@ class MemoryVif implements BackendAccelerator {
         this.end?.notify();
       },
       receive: (bytes, claim, good) => this.receive(bytes, claim, good),
+      failed: (kind) => services.failed(`the card failed: ${kind}`),
     });
     const { port } = services;
     this.stops.push(port.onReceive((frame) => this.see(frame)));
@@ -146,7 +151,7 @@ class MemoryVif implements BackendAccelerator {
     const seen = (this.counts.get(key) ?? 0) + 1;
     if (this.counts.size > 256) this.counts.clear();
     this.counts.set(key, seen);
-    if (seen < SEEN || this.claims.size >= this.services.limits.maxFilters) return;
+    if (seen < SEEN || !this.hasRoom()) return;
     this.claims.set(key, 0);
     this.queue(async () => {
       const { services, card } = this;
@@ -162,13 +167,32 @@ class MemoryVif implements BackendAccelerator {
     });
   }
 
+  /** Whether there is room for one more claim, if need be in the place of the one unused for longest. */
+  private hasRoom(): boolean {
+    const { card, claims, services, session } = this;
+    if (claims.size < services.limits.maxFilters) return true;
+    let oldest: { readonly key: string; readonly claim: number; readonly used: number } | null = null;
+    for (const [key, claim] of claims) {
+      const used = claim === 0 ? Infinity : card.lastUsed(session, claim);
+      if (used < (oldest?.used ?? Infinity)) oldest = { key, claim, used };
+    }
+    if (oldest === null || services.clock.now() - oldest.used < IN_USE_MS) return false;
+    card.unclaim(session, oldest.claim);
+    claims.delete(oldest.key);
+    this.counts.delete(oldest.key);
+    return true;
+  }
+
   /** A source that was seen: across the wire, or here. */
   private place(frame: Frame, where: 0 | 1): void {
     const source = this.services.memory.bytes.slice(frame.address + 6, frame.address + 12);
     const mac = [...source].join(':');
-    if ((source[0]! & 1) !== 0 || mac === this.mac || this.told.get(mac) === where) return;
+    if ((source[0]! & 1) !== 0 || mac === this.mac) return;
+    const now = this.services.clock.now();
+    const told = this.told.get(mac);
+    if (told?.where === where && now - told.at < AGAIN_MS) return;
     if (this.told.size > 256) this.told.clear();
-    this.told.set(mac, where);
+    this.told.set(mac, { where, at: now });
     this.tell(Message.address, Uint8Array.of(where, ...source));
   }
 

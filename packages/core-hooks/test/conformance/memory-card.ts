@@ -1,6 +1,6 @@
 // A card in memory for the kit's own tests: sessions of guests, claims of flows, a wire that is a list. It fills
 // checksums and cuts segments as a NIC does. Not a NIC of nic-vi: the kit knows no device.
-import type { Bench, BenchMachine, Receiver } from '../../src/conformance/index.js';
+import type { Bench, BenchFault, BenchMachine, Receiver } from '../../src/conformance/index.js';
 import { cut, fill } from './offload.js';
 
 export const CARD = 'memory-card';
@@ -11,6 +11,8 @@ export interface SessionOwner {
   receive(bytes: Uint8Array, claim: number, good: boolean): void;
   /** A frame was sent. */
   sent(cookie: number): void;
+  /** Something went wrong with the session: it does nothing any more. */
+  failed(kind: BenchFault): void;
 }
 
 /** A frame to send. */
@@ -30,8 +32,11 @@ export interface Claim {
 interface Session {
   readonly owner: SessionOwner;
   readonly claims: Map<number, Claim>;
+  /** When each claim last matched. */
+  readonly used: Map<number, number>;
   readonly jobs: Job[];
   readonly generation: number;
+  fault: BenchFault | null;
 }
 
 /** The verbs of the card: what a back half finds as `port.device`. */
@@ -42,6 +47,7 @@ export interface CardDevice {
   close(this: void, session: number): void;
   claim(this: void, session: number, claim: Claim): number;
   unclaim(this: void, session: number, claim: number): void;
+  lastUsed(this: void, session: number, claim: number): number;
   transmit(this: void, session: number, job: Job): void;
 }
 
@@ -64,7 +70,8 @@ export class MemoryCard implements Bench {
       open: (owner) => {
         const id = this.next++;
         const { generation } = this.device;
-        this.sessions.set(id, { owner, claims: new Map(), jobs: [], generation });
+        const maps = { claims: new Map<number, Claim>(), used: new Map<number, number>() };
+        this.sessions.set(id, { owner, ...maps, jobs: [], generation, fault: null });
         return id;
       },
       close: (session) => void this.sessions.delete(session),
@@ -73,10 +80,13 @@ export class MemoryCard implements Bench {
           for (const each of claims.values())
             if (each.mac === claim.mac && each.key === claim.key) throw new Error('the card has this claim');
         const id = this.next++;
-        this.sessions.get(session)!.claims.set(id, claim);
+        const { claims, used } = this.sessions.get(session)!;
+        claims.set(id, claim);
+        used.set(id, machine.clock.now());
         return id;
       },
       unclaim: (session, claim) => void this.sessions.get(session)?.claims.delete(claim),
+      lastUsed: (session, claim) => this.sessions.get(session)?.used.get(claim) ?? 0,
       transmit: (session, job) => {
         this.sessions.get(session)?.jobs.push(job);
         this.work();
@@ -87,10 +97,11 @@ export class MemoryCard implements Bench {
   arrive(bytes: Uint8Array): Receiver {
     if (!this.up) return 'driver';
     const { mac, key, good } = flowOf(bytes);
-    for (const { owner, claims } of this.sessions.values())
+    for (const { owner, claims, used, fault } of this.sessions.values())
       for (const [id, claim] of claims)
         if ((claim.mac === mac || claim.mac === '*') && claim.key === key) {
-          owner.receive(bytes, id, good);
+          used.set(id, this.machine.clock.now());
+          if (fault === null) owner.receive(bytes, id, good);
           return 'guest';
         }
     return 'driver';
@@ -120,6 +131,14 @@ export class MemoryCard implements Bench {
     this.sessions.clear();
   }
 
+  fault(kind: BenchFault): boolean {
+    for (const session of this.sessions.values()) {
+      session.fault = kind;
+      session.owner.failed(kind);
+    }
+    return this.sessions.size > 0;
+  }
+
   resources(): Readonly<Record<string, number>> {
     let claims = 0;
     for (const session of this.sessions.values()) claims += session.claims.size;
@@ -128,8 +147,8 @@ export class MemoryCard implements Bench {
 
   private work(): void {
     if (this.held || !this.up) return;
-    for (const { owner, jobs } of this.sessions.values())
-      for (const job of jobs.splice(0)) {
+    for (const { owner, jobs, fault } of this.sessions.values())
+      for (const job of fault === null ? jobs.splice(0) : []) {
         const bytes = job.bytes();
         if (job.segmentBytes > 0) this.wire.push(...this.cut(bytes, job.segmentBytes));
         else this.wire.push(job.blank ? this.fill(bytes) : bytes);

@@ -16,7 +16,7 @@ import type {
   FrontendServices,
   ReceiveFence,
 } from '../../src/index.js';
-import { Message, RX, Slot, TX, decodePorts, encodePages } from './memory-protocol.js';
+import { Message, RX, Slot, TX, decodeOpened, encodePages } from './memory-protocol.js';
 
 const no = {
   inactive: declined('inactive'),
@@ -33,10 +33,13 @@ const no = {
   segmentation: declined('segmentation'),
 };
 
+/** How long an address is believed to be across the wire without a word from it. */
+const AGEING_MS = 300_000;
+
 class MemoryDevice implements FrontendAccelerator {
   private active = true;
   linkUp = true;
-  private readonly across = new Set<string>();
+  private readonly across = new Map<string, number>();
   private readonly taken: (Frame | null)[] = new Array<Frame | null>(TX.slots).fill(null);
   private produced = 0;
   private completed = 0;
@@ -56,6 +59,7 @@ class MemoryDevice implements FrontendAccelerator {
     private readonly ring: () => void,
     private readonly unmask: () => void,
     private readonly releases: (() => void)[],
+    private readonly addresses: readonly Uint8Array[],
   ) {
     const { bytes } = services.memory;
     this.view = new DataView(bytes.buffer, bytes.byteOffset);
@@ -67,7 +71,7 @@ class MemoryDevice implements FrontendAccelerator {
       if (payload.length !== 7 || payload[0]! > 1 || (payload[1]! & 1) !== 0) return nope;
       const mac = [...payload.subarray(1)].join(':');
       if (payload[0] === 1) {
-        if (this.across.size < 256) this.across.add(mac);
+        if (this.across.size < 256) this.across.set(mac, services.clock.now());
       } else this.across.delete(mac);
       return yes;
     });
@@ -209,7 +213,7 @@ class MemoryDevice implements FrontendAccelerator {
   }
 
   describe(): Readonly<Record<string, unknown>> {
-    return { active: this.active, across: [...this.across], inFlight: this.produced - this.completed };
+    return { active: this.active, across: [...this.across.keys()], inFlight: this.produced - this.completed };
   }
 
   private judge(frame: Frame): Verdict {
@@ -243,7 +247,15 @@ class MemoryDevice implements FrontendAccelerator {
     } else if (frame.totalBytes > this.longest) return no.long;
     if (frame.totalBytes > TX.bytes) return no.long;
     for (let i = 0; i < 6; i++) if (bytes[at + 6 + i] !== this.services.vif.mac[i]) return no.spoofed;
-    return this.across.has([...bytes.subarray(at, at + 6)].join(':')) ? Verdict.sent : no.unknown;
+    if (!this.isOwnAddress(bytes.subarray(at + (ipv4 ? 26 : 22), at + (ipv4 ? 30 : 38)))) return no.spoofed;
+    const heard = this.across.get([...bytes.subarray(at, at + 6)].join(':'));
+    if (heard === undefined || this.services.clock.now() - heard > AGEING_MS) return no.unknown;
+    return Verdict.sent;
+  }
+
+  private isOwnAddress(address: Uint8Array): boolean {
+    const { addresses } = this;
+    return addresses.length === 0 || addresses.some((own) => own.join() === address.join());
   }
 
   private get longest(): number {
@@ -302,7 +314,8 @@ export const front = defineFrontendAccelerator({
       }
       const reply = await services.mailbox.request(Message.open, new Uint8Array(0));
       if (!reply.ok) throw new Error('the other half refused to open');
-      const end = services.events.bind(decodePorts(reply.payload), () => services.schedulePoll());
+      const { port, addresses } = decodeOpened(reply.payload);
+      const end = services.events.bind(port, () => services.schedulePoll());
       releases.push(() => end.close());
       return new MemoryDevice(
         services,
@@ -310,6 +323,7 @@ export const front = defineFrontendAccelerator({
         () => end.notify(),
         () => end.unmask(),
         releases,
+        addresses,
       );
     } catch (error) {
       for (const release of releases.reverse()) release();

@@ -55,12 +55,28 @@ export function decodePages(bytes: Uint8Array): { first: number; refs: Uint32Arr
   return { first: bytes[0]!, refs: Uint32Array.from({ length: count }, (_, i) => view.getUint32(2 + i * 4)) };
 }
 
-export function encodePorts(port: number): Uint8Array {
-  const bytes = new Uint8Array(4);
+/** The port of the card's channel, and the addresses that the guest may use; none listed: any. */
+export function encodeOpened(port: number, addresses: readonly Uint8Array[] = []): Uint8Array {
+  const bytes = new Uint8Array(4 + addresses.reduce((sum, { length }) => sum + 1 + length, 0));
   new DataView(bytes.buffer).setUint32(0, port);
+  let at = 4;
+  for (const address of addresses) {
+    bytes[at] = address.length;
+    bytes.set(address, at + 1);
+    at += 1 + address.length;
+  }
   return bytes;
 }
 
-export function decodePorts(bytes: Uint8Array): number {
-  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
+/** Throws unless it is what {@link encodeOpened} makes. */
+export function decodeOpened(bytes: Uint8Array): { port: number; addresses: Uint8Array[] } {
+  if (bytes.length < 4) throw new RangeError('no port');
+  const addresses: Uint8Array[] = [];
+  for (let at = 4; at < bytes.length; at += 1 + bytes[at]!) {
+    const address = bytes.slice(at + 1, at + 1 + bytes[at]!);
+    if (address.length !== bytes[at] || (address.length !== 4 && address.length !== 16))
+      throw new RangeError('no address');
+    addresses.push(address);
+  }
+  return { port: new DataView(bytes.buffer, bytes.byteOffset).getUint32(0), addresses };
 }

@@ -11,7 +11,7 @@ import type {
 } from '../../src/index.js';
 import { back } from './memory-back.js';
 import { MemoryCard } from './memory-card.js';
-import type { CardDevice } from './memory-card.js';
+import type { CardDevice, Job } from './memory-card.js';
 import { front } from './memory-front.js';
 import { subject } from './memory-plugin.js';
 
@@ -97,6 +97,13 @@ export function bench(change: (good: MemoryCard) => Partial<MemoryCard>): Confor
     },
   });
 }
+
+/** A card whose frames are posted in another way. */
+export const posting = (change: (job: Job) => Job) => () =>
+  card(({ transmit }) => ({ transmit: (session, job) => transmit(session, change(job)) }));
+
+/** Whether it is IPv4 without a tag. */
+export const isIpv4 = (bytes: Uint8Array): boolean => bytes[12] === 8 && bytes[13] === 0;
 
 /** A broken plugin. */
 export interface Broken {

@@ -3,8 +3,9 @@
  * its other end. A VI of the driver domain takes what no filter of a plugin claims, which is how the bench knows.
  */
 import { PAGE_BYTES } from '@netaccel/core-hooks';
-import type { Bench, BenchMachine, Receiver } from '@netaccel/core-hooks/conformance';
-import { Register } from '../layouts.js';
+import type { Bench, BenchFault, BenchMachine, Receiver } from '@netaccel/core-hooks/conformance';
+import type { NicControl, ViId, ViRequest } from '../control.js';
+import { Register, transmitDescriptor } from '../layouts.js';
 import { Nic, Wire, nicStateBytes, wireStateBytes } from '../model/index.js';
 import type { NicConfig } from '../model/index.js';
 import { Station, stationPages } from './station.js';
@@ -29,6 +30,20 @@ export function nicBench(options: NicBenchOptions = {}): (machine: BenchMachine)
   return (machine) => new NicBench(machine, { ...SIZE, ...options.nic });
 }
 
+/** Times that each kind of fault is brought about at most: more events than the longest queue has. */
+const MOST_EVENTS = 65_536;
+/** A bus address that no buffer has. */
+const NOBODYS = 0xffff_f000;
+
+/** A VI of a plugin, for faults. */
+interface PluginVi {
+  readonly request: ViRequest;
+  /** Transmit index of its last doorbell. */
+  rung: number;
+  /** The next frame is to be refused. */
+  refuse: boolean;
+}
+
 class NicBench implements Bench {
   readonly device: unknown;
   private readonly nic: Nic;
@@ -40,6 +55,7 @@ class NicBench implements Bench {
   /** Register writes that the device has not seen yet, while it is held. */
   private readonly unseen = new Set<number>();
   private held = false;
+  private readonly pluginVis = new Map<ViId, PluginVi>();
 
   constructor(
     private readonly machine: BenchMachine,
@@ -57,7 +73,7 @@ class NicBench implements Bench {
       );
     this.nic = make((vector) => machine.raise(vector));
     const peer = make(() => undefined);
-    this.device = this.nic.control(0);
+    this.device = this.noting(this.nic.control(0));
     this.wire = Wire.create(
       memory,
       take(wireStateBytes({})),
@@ -96,8 +112,17 @@ class NicBench implements Bench {
     this.wire.setLink(up);
   }
 
+  fault(kind: BenchFault): boolean {
+    const { pluginVis, nic } = this;
+    for (const [id, vi] of pluginVis)
+      if (kind === 'rights') vi.refuse = true;
+      else for (let n = 0; n < MOST_EVENTS && nic.control(0).putEvent(id, n); n++);
+    return pluginVis.size > 0;
+  }
+
   reset(): void {
     this.unseen.clear();
+    this.pluginVis.clear();
     this.nic.reset();
     this.driver = new Station(this.machine.memory, this.nic, this.driverPages);
   }
@@ -108,6 +133,7 @@ class NicBench implements Bench {
       this.unseen.add(address);
       return;
     }
+    if (offset === Register.transmitProducer) this.spoil(address - offset);
     this.nic.registerWritten(address);
     this.look();
   }
@@ -115,6 +141,43 @@ class NicBench implements Bench {
   resources(): Readonly<Record<string, number>> {
     // The driver domain's own VI and its two filters are always there.
     return { vis: this.nic.describe().liveVis - 1, filters: this.nic.filterCount(0) - 2 };
+  }
+
+  /** The port's control, with the VIs that plugins make noted. */
+  private noting(control: NicControl): NicControl {
+    const { pluginVis } = this;
+    const noted: Partial<NicControl> = {
+      allocateVi: (request) => {
+        const id = control.allocateVi(request);
+        pluginVis.set(id, { request, rung: (request.startIndex ?? 0) >>> 0, refuse: false });
+        return id;
+      },
+      freeVi: (id) => {
+        pluginVis.delete(id);
+        control.freeVi(id);
+      },
+    };
+    return new Proxy(control, {
+      get: (target, name) => {
+        const value: unknown = Reflect.get(name in noted ? noted : target, name);
+        return typeof value === 'function' ? (value as () => unknown).bind(target) : value;
+      },
+    });
+  }
+
+  /** The last descriptor that a doorbell is rung for names memory of nobody, if that VI is to have its fault. */
+  private spoil(registers: number): void {
+    const { words } = this.machine.memory;
+    for (const vi of this.pluginVis.values()) {
+      if (vi.request.registerPage !== registers) continue;
+      const produced = words[(registers + Register.transmitProducer) >>> 2]! >>> 0;
+      if (produced === vi.rung) return;
+      vi.rung = produced;
+      if (!vi.refuse) return;
+      vi.refuse = false;
+      const at = (((produced - 1) >>> 0) % vi.request.transmitCapacity) * transmitDescriptor.size;
+      words[(vi.request.transmitPages[Math.floor(at / PAGE_BYTES)]! + (at % PAGE_BYTES)) >>> 2] = NOBODYS;
+    }
   }
 
   /** The far end takes what left, before its buffers run out. */

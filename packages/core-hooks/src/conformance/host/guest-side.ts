@@ -221,18 +221,25 @@ export class GuestSide {
     this.entered++;
   }
 
-  /** What netfront does when it runs: the slow path first, then the plugin, then to sleep. Whether there was work. */
+  /**
+   * What netfront does when it runs: all that the plugin's queue had, then what the slow path had by then, then to
+   * sleep. Whether there was work.
+   */
   pump(): boolean {
     if (!this.polling) return false;
-    let worked = this.takeSlow();
-    if (this.device === null || (!this.scheduled && !worked)) return worked;
+    if (this.device === null) return this.takeSlow();
+    if (!this.scheduled && (this.slowHeld || this.slow.length === 0)) return false;
     this.scheduled = false;
     this.disarm();
+    let worked = false;
     for (let rounds = 0; ; rounds++) {
       const done = this.poll(BUDGET);
       worked ||= done > 0;
-      if (this.takeSlow()) continue;
       if (done === BUDGET) continue;
+      if (this.takeSlow()) {
+        worked = true;
+        continue;
+      }
       if (!this.arm()) return worked;
       if (rounds === MOST_ROUNDS) {
         this.parts.half.onBreach(

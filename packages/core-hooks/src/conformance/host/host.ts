@@ -16,6 +16,8 @@ const MOST_TURNS = 200;
 /** How long a wait goes in small steps; after that in larger ones. */
 const FINE_MS = 60;
 const COARSE_MS = 10;
+/** Steps of a long time without traffic. */
+const SLEEP_MS = 500;
 /** Steps after which plugins that wait for something outside of the host get a turn. */
 const OUTSIDE_EVERY = 64;
 const BROADCAST_BIT = 1;
@@ -25,6 +27,8 @@ export interface HostOptions {
   readonly limits?: Partial<VifLimits>;
   readonly rateBytesPerSecond?: number;
   readonly mtu?: number;
+  /** Its vifs may use their own IP addresses only: those that `lab.outward` sends from. */
+  readonly ownAddresses?: true;
 }
 
 /** The quotas of the kit's vifs, unless a check says otherwise. */
@@ -109,6 +113,14 @@ export class ScriptedHost {
       await this.settle();
     }
     return done();
+  }
+
+  /** Lets a long time go by in which nothing arrives. */
+  async sleep(ms: number): Promise<void> {
+    for (let gone = 0; gone < ms; gone += SLEEP_MS) {
+      this.clock.advance(SLEEP_MS);
+      await this.settle();
+    }
   }
 
   /** Waits for a promise, for a limited time; what became of it, or null when it is still open. */

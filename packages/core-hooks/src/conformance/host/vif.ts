@@ -4,6 +4,7 @@
  */
 import type { BackendAccelerator } from '../../backend.js';
 import type { AcceleratorStatistics, FrontendAccelerator, VifIdentity } from '../../frontend.js';
+import { addressOf } from '../frames.js';
 import { backServices } from './driver-side.js';
 import { GuestSide } from './guest-side.js';
 import { HELD_KINDS, Half } from './half.js';
@@ -132,7 +133,8 @@ export class Vif {
         ...this.backParts,
         bench: host.bench,
         port: host.port,
-        vif: identity,
+        // The back half knows the addresses, and tells the front half.
+        vif: options.ownAddresses === true ? { ...identity, addresses: ownAddresses(this.number) } : identity,
         limits: { ...KIT_LIMITS, ...options.limits },
         rate: options.rateBytesPerSecond ?? 0,
         entered: () => this.guest.entered,
@@ -227,6 +229,11 @@ export class Vif {
     const [reason] = half.failures;
     return `${hook} ${said}${reason === undefined ? '' : `; it had said: ${reason}`}`;
   }
+}
+
+/** The IP addresses that the guest of a vif sends from. */
+function ownAddresses(number: number): Uint8Array[] {
+  return ([4, 6] as const).map((version) => Uint8Array.from(addressOf(version, number + 1)));
 }
 
 /** Totals of nothing. */

@@ -1,4 +1,4 @@
-/** The device and its end: link, reset, rate, and what quiesce and remove promise of the wire. */
+/** The device and its end: link, reset, and what quiesce and remove promise of the wire. */
 import { Docs } from '../docs.js';
 import { Deadline } from '../host/vif.js';
 import type { Vif } from '../host/vif.js';
@@ -8,9 +8,6 @@ import type { Rule } from '../rule.js';
 
 const FLOW = 0xe1;
 const flow = { flow: FLOW, targetPort: 8700 };
-const RATE = 1_000_000;
-/** What netback's own shaping lets through at once. */
-const BURST = 131_072;
 
 /** Whether a frame that is offered leaves. */
 async function leaves(lab: Lab, vif: Vif): Promise<boolean> {
@@ -71,30 +68,6 @@ export const deviceRules: readonly Rule[] = [
         expected: 'a half calls failed(): the host attaches the plugin again; or frames go on leaving',
         seen: 'neither; frames that it takes are lost',
         todo: 'call failed() from port.onReset in the back half: every queue and filter is gone',
-      }));
-    },
-  },
-  {
-    id: 'policy.rate',
-    title: 'does not send beyond the rate of the vif',
-    docs: Docs.back,
-    needs: ['transmit.sends'],
-    check: async (lab) => {
-      const vif = lab.host({ rateBytesPerSecond: RATE }).vif();
-      // A plugin that cannot hold a rate leaves such a vif to the slow path.
-      if ((await vif.attach()) !== null || !(await lab.warm(vif))) return;
-      const { host, guest } = vif;
-      const began = host.clock.now();
-      for (let serial = 0; serial < 500; serial++) {
-        guest.transmit(lab.outward(vif, { ...flow, serial, payloadBytes: 1400 }));
-        if (serial % 4 === 3) await host.run(2);
-      }
-      const bytes = host.bench.takeSent().reduce((sum, frame) => sum + frame.length, 0);
-      const most = BURST + ((host.clock.now() - began) * RATE) / 1000;
-      lab.expect(bytes <= most, () => ({
-        expected: `of a vif limited to ${RATE} bytes per second no more than ${Math.round(most)} bytes leave`,
-        seen: `${bytes} bytes left`,
-        todo: 'spend only what onCredit gives, and decline for `rate` or wait; or reject in probe() when rateBytesPerSecond is not 0',
       }));
     },
   },

@@ -9,6 +9,7 @@ import {
   FrameHeaders,
   MAX_FRAGMENTS,
   MacTable,
+  OwnAddresses,
   Protocol,
   UNTAGGED,
   VLAN_BYTES,
@@ -55,6 +56,8 @@ export class Choice {
   private readonly places = new MacTable(PLACES, AGEING_MS);
   private readonly ownHigh: number;
   private readonly ownLow: number;
+  /** The guest's own IP addresses; null when any will do. */
+  private readonly sources: OwnAddresses | null;
 
   /**
    * @param memory the memory that frames are in.
@@ -70,6 +73,7 @@ export class Choice {
     this.headers = new FrameHeaders(memory);
     this.ownHigh = macHigh(mac, 0);
     this.ownLow = macLow(mac, 0);
+    this.sources = can.addresses === undefined ? null : new OwnAddresses(can.addresses);
   }
 
   /** `Verdict.sent` when the card takes the frame, or the reason why not. */
@@ -84,6 +88,8 @@ export class Choice {
       return unknownDestination;
     if (!this.isFrom(address + 6)) return spoofed;
     headers.parse(address, length, totalBytes);
+    // Of what has a list of addresses only IP goes: the bridge judges the rest.
+    if (this.sources !== null && !this.sources.hasSource(headers)) return spoofed;
     const whole = frame.segmentation === Segmentation.none;
     if (!whole && !this.canCut(frame)) return segmentation;
     // What the card works on must be TCP or UDP with all of its header here; anything else goes as it is.
