@@ -10,7 +10,7 @@ import { NOTHING_HELD, VifLab, tcpFrame } from './lab.js';
 import { BackendHalf, PLUGIN, ScriptedPlugin } from './scripted-plugin.js';
 
 const SEEDS = [1, 2, 3, 4];
-const ROUNDS = 80;
+const ROUNDS = 500;
 
 function randomOf(seed: number): (below: number) => number {
   let state = (seed * 0x9e3779b9) >>> 0;
