@@ -186,7 +186,7 @@ export class Connection {
     this.unhook();
     this.lastLook();
     this.transmit.close();
-    this.receive.deliverBatch();
+    if (this.receive.deliverBatch() > 0) this.parts.stack.flush();
     this.giveBack();
   }
 

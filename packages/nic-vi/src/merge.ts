@@ -152,7 +152,8 @@ export class ReceiveMerger {
 
   private isMergeable(frame: Frame, h: FrameHeaders): boolean {
     return (
-      frame.checksum === Checksum.good &&
+      // One that is still to be computed is as good: each part that is cut of the result gets its own.
+      (frame.checksum === Checksum.good || frame.checksum === Checksum.blank) &&
       frame.next === null &&
       frame.segmentation === Segmentation.none &&
       frame.holders === 1 &&

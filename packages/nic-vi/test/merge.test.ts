@@ -80,6 +80,16 @@ describe.each([
     expect(flushes()).toBe(1);
   });
 
+  it('joins segments whose checksums are still to be computed into the same', () => {
+    const { push, flush } = bench(headroom);
+    for (const segment of cutNaively(spec, 1000)) push(segment, (f) => (f.checksum = Checksum.blank));
+    const [merged, ...rest] = flush();
+    expect(rest).toEqual([]);
+    expect(merged!.bytes).toEqual(makeFrame({ ...spec, checksum: 'pseudo' }));
+    expect(merged!.checksum).toBe(Checksum.blank);
+    expect(merged!.segmentBytes).toBe(1000);
+  });
+
   it('feature 67: does not join segments that are too short for a card to cut them again', () => {
     for (const [length, merged] of [
       [47, 3],

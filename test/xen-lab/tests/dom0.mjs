@@ -288,10 +288,12 @@ export class FrontendGuest extends Guest {
       'echo 8192 >/sys/module/xen_gntalloc/parameters/limit; ' +
         `node /host/netaccel.mjs xen frontend --tap eth0 --address ${address}/24 --plugins-from /host ` +
         '>/tmp/log 2>&1 & echo $! >/tmp/pid; ' +
-        `n=0; until grep -q '"started"' /tmp/log; do sleep 1; n=$((n+1)); [ $n -lt 150 ] || break; done; ` +
-        `/bin/ping -q -c 1 -W 20 ${DOM0} >/dev/null || { cat /tmp/log; false; }`,
-      200,
-    );
+        `until grep -q '"started"' /tmp/log; do kill -0 $(cat /tmp/pid) || { cat /tmp/log; exit 1; }; sleep 0.5; done; ` +
+        `until /bin/ping -q -c 1 -W 2 ${DOM0} >/dev/null; do :; done`,
+    ).catch(async (error) => {
+      console.log(`@frontend ${await this.exec('cat /tmp/log')}`);
+      throw error;
+    });
     return Math.round((Date.now() - from) / 1000);
   }
 

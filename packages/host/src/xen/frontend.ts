@@ -8,6 +8,7 @@ import { stateName } from '@netaccel/xen';
 import type { Domain, XenbusStateName } from '@netaccel/xen';
 import type { Interest, NativeLoop } from '@netaccel/xen/native';
 import type { NetfrontState } from '@netaccel/netfront';
+import { ReceiveMerger } from '@netaccel/nic-vi';
 import { Guest } from '../machine/guest.js';
 import { TapPort } from '../ports/tap-port.js';
 import type { TapDevice } from '../tap/index.js';
@@ -54,6 +55,8 @@ export interface ConnectedVif {
 export class XenFrontend {
   private readonly guest: Guest;
   private readonly port: TapPort;
+  /** Joins the TCP segments of a batch: the kernel then wakes who receives them once, not for each. */
+  private readonly merger: ReceiveMerger;
   private readonly interest: Interest;
   private last = '';
 
@@ -68,9 +71,11 @@ export class XenFrontend {
       netfront: { deadlines: FRONTEND_PATIENCE },
       stack: {
         deliver: (frame) => {
-          this.port.deliver(frame);
+          this.merger.push(frame);
         },
-        flush: () => undefined,
+        flush: () => {
+          this.merger.flush();
+        },
       },
       onReady: () => {
         this.pump();
@@ -80,6 +85,7 @@ export class XenFrontend {
       },
     });
     this.port = new TapPort(domain.memory, device, this.guest.netfront);
+    this.merger = new ReceiveMerger(domain.memory, this.port);
     this.interest = domain.loop.whenReadable(device.descriptor, () => {
       this.pump();
     });
@@ -109,6 +115,7 @@ export class XenFrontend {
     this.interest.close();
     this.port.close();
     await this.guest.stop();
+    this.merger.flush();
   }
 
   /** Reads what the kernel sends; not at all while netfront takes nothing. */

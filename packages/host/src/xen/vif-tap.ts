@@ -1,6 +1,7 @@
 /**
  * The network side of one vif: a TAP. The guest's frames are written to it; what the kernel's network sends by it
- * goes to the guest. Large segments and blank checksums pass as they are, both ways.
+ * goes to the guest. Large segments and blank checksums pass as they are, both ways. TCP segments that come in one
+ * batch are joined, for each write costs the kernel a wake-up of the receiver; joined, they cost one.
  *
  * Made by a network (networks.ts) for `NetbackDriver`, which attaches and detaches the vif. It owns the TAP and the
  * buffers that frames are read into; a frame is the vif's until its guest has taken it, so reading pauses while all
@@ -8,6 +9,7 @@
  */
 import { FramePool, PAGE_BYTES } from '@netaccel/core-hooks';
 import type { Frame, FrameSink } from '@netaccel/core-hooks';
+import { MERGE_MAX_FRAGMENTS, ReceiveMerger } from '@netaccel/nic-vi';
 import type { Netback, VifNetwork } from '@netaccel/netback';
 import type { Domain } from '@netaccel/xen';
 import { TapPort } from '../ports/tap-port.js';
@@ -17,8 +19,6 @@ import type { Transmitter } from '../traffic/transmitter.js';
 import { wireFrames } from './network.js';
 import type { Traffic } from './network.js';
 
-/** Fragments of one frame that the TAP is written from: netback hands frames over in one piece. */
-const FRAGMENTS = 4;
 const SMALL_BYTES = 2048;
 const SMALL_COUNT = 512;
 /** Room for any frame of a TAP, in whole pages. */
@@ -51,6 +51,7 @@ export class VifTap implements VifNetwork, Transmitter {
   rxPauses = 0;
   private readonly device: TapDevice;
   private readonly port: TapPort;
+  private readonly merger: ReceiveMerger;
   private readonly small: FramePool;
   private readonly large: FramePool;
   private readonly pages: number[];
@@ -82,15 +83,24 @@ export class VifTap implements VifNetwork, Transmitter {
       tap.close();
       throw error;
     }
-    this.device = new TapDevice(libc, tap, domain.memory.bytes, FRAGMENTS);
+    // Netback hands frames over in one piece.
+    this.device = new TapDevice(libc, tap, domain.memory.bytes, MERGE_MAX_FRAGMENTS);
     this.port = new TapPort(domain.memory, this.device, this);
-    this.sink = {
+    this.merger = new ReceiveMerger(domain.memory, {
       deliver: (frame) => {
-        this.count(frame);
         this.port.deliver(frame);
         traffic.systemCalls++;
       },
       flush: () => undefined,
+    });
+    this.sink = {
+      deliver: (frame) => {
+        this.count(frame);
+        this.merger.push(frame);
+      },
+      flush: () => {
+        this.merger.flush();
+      },
     };
     this.readable = whenReadable(tap.descriptor, () => {
       this.read();
@@ -143,7 +153,14 @@ export class VifTap implements VifNetwork, Transmitter {
 
   /** Its state, for people. */
   describe(): Readonly<Record<string, unknown>> {
-    return { name: this.name, rxPauses: this.rxPauses, ...this.device.statistics, ...this.port.statistics };
+    const { device, port, merger } = this;
+    return {
+      name: this.name,
+      rxPauses: this.rxPauses,
+      ...device.statistics,
+      ...port.statistics,
+      ...merger.statistics,
+    };
   }
 
   private read(): void {

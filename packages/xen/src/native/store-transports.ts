@@ -94,8 +94,11 @@ class SocketTransport extends StreamTransport {
 /** The kernel's device. */
 class DeviceTransport extends StreamTransport {
   private readonly interest: Interest;
-  private readonly buffer = new Uint8Array(new ArrayBuffer(BUFFER_BYTES));
-  private readonly address: number;
+  private readonly incoming = new Uint8Array(new ArrayBuffer(BUFFER_BYTES));
+  /** Of its own: while what came is gone through, a watch's handler may send. */
+  private readonly outgoing = new Uint8Array(new ArrayBuffer(BUFFER_BYTES));
+  private readonly incomingAddress: number;
+  private readonly outgoingAddress: number;
 
   constructor(
     private readonly libc: NativeLibc,
@@ -103,7 +106,8 @@ class DeviceTransport extends StreamTransport {
     private readonly path: string,
   ) {
     super();
-    this.address = libc.addressOf(this.buffer);
+    this.incomingAddress = libc.addressOf(this.incoming);
+    this.outgoingAddress = libc.addressOf(this.outgoing);
     this.descriptor = openDevice(libc, path);
     this.interest = loop.whenReadable(this.descriptor, () => {
       this.read();
@@ -114,8 +118,8 @@ class DeviceTransport extends StreamTransport {
 
   send(message: Uint8Array): void {
     if (this.closed) return;
-    this.buffer.set(message);
-    const put = this.libc.write(this.descriptor, this.address, message.length);
+    this.outgoing.set(message);
+    const put = this.libc.write(this.descriptor, this.outgoingAddress, message.length);
     if (put !== message.length) this.end(`${this.path}: a request was not taken (${this.why(put)})`);
   }
 
@@ -126,9 +130,9 @@ class DeviceTransport extends StreamTransport {
 
   /** The loop calls again while there is more. */
   private read(): void {
-    const got = this.libc.read(this.descriptor, this.address, BUFFER_BYTES);
+    const got = this.libc.read(this.descriptor, this.incomingAddress, BUFFER_BYTES);
     if (got > 0) {
-      this.received(this.buffer.subarray(0, got));
+      this.received(this.incoming.subarray(0, got));
       return;
     }
     const why = this.why(got);

@@ -136,8 +136,11 @@ describe('the store of a real host', () => {
   });
 });
 
-/** A scripted host whose xenbus device is domain 7's connection to a store. */
-function hostOf(server: StoreServer, reorder = false) {
+/**
+ * A scripted host whose xenbus device is domain 7's connection to a store. `together`: a read gives all that waits,
+ * as the kernel's does; otherwise one message.
+ */
+function hostOf(server: StoreServer, reorder = false, together = false) {
   const libc = new ScriptedLibc();
   const waiting: Uint8Array[] = [];
   const tell = (): void => {
@@ -151,6 +154,7 @@ function hostOf(server: StoreServer, reorder = false) {
   });
   libc.streams.set('/dev/xen/xenbus', {
     read: () => {
+      if (together && waiting.length > 0) return new Uint8Array(Buffer.concat(waiting.splice(0)));
       const message = (reorder ? waiting.pop() : waiting.shift()) ?? null;
       if (waiting.length > 0) tell();
       return message;
@@ -213,6 +217,37 @@ describe('a domain of a real host', () => {
       const values = await Promise.all(Array.from({ length: 20 }, (_, i) => domain.store.read(`k${i}`)));
       expect(values).toEqual(Array.from({ length: 20 }, (_, i) => String(i)));
       domain.close();
+    },
+    TIMEOUT,
+  );
+
+  it(
+    'reads answers as they came while a watch handler sends between them',
+    async () => {
+      const server = new StoreServer();
+      const tools = await toolsOf(server);
+      const { libc } = hostOf(server, false, true);
+      const domain = await openNativeDomain({ libc, store: '/dev/xen/xenbus', arenaBytes: 2 ** 20 });
+      const { store } = domain;
+      for (let i = 0; i < 10; i++) await store.write(`k${i}`, String(i));
+      const deep = `a/${'long/'.repeat(40)}path`;
+      await store.write('a', 'before');
+      let fired = 0;
+      let more: Promise<string | null> = Promise.resolve(null);
+      await store.watch('a', () => {
+        fired++;
+        more = store.readOptional(deep);
+      });
+      await until(() => fired === 1);
+      await more;
+      // In one read: the event, then the answers.
+      await tools.write('/local/domain/7/a', 'now');
+      const values = Promise.all(Array.from({ length: 10 }, (_, i) => store.read(`k${i}`)));
+      expect(await values).toEqual(Array.from({ length: 10 }, (_, i) => String(i)));
+      expect(fired).toBe(2);
+      expect(await more).toBeNull();
+      domain.close();
+      tools.close();
     },
     TIMEOUT,
   );
