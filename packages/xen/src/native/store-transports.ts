@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { connect } from 'node:net';
 import type { StoreTransport } from '../store/transport.js';
-import { encodeMessage, MessageDecoder } from '../store/wire.js';
+import { encodeMessage, MessageDecoder, MessageType } from '../store/wire.js';
 import type { Message } from '../store/wire.js';
 import { errnoName, NativeError } from './error.js';
 import { openDevice } from './devices.js';
@@ -48,11 +48,17 @@ abstract class StreamTransport implements StoreTransport {
   /** Bytes came. */
   protected received(bytes: Uint8Array): void {
     const intact = this.decoder.push(bytes, (message: Message) => {
+      if (message.type !== MessageType.WATCH_EVENT) this.answered();
       const whole = encodeMessage(message);
       if (this.handler === null) this.early.push(whole);
       else this.handler(whole);
     });
     if (!intact) this.end(BREACH);
+  }
+
+  /** A request was answered. */
+  protected answered(): void {
+    return;
   }
 
   /** The other side ended it. */
@@ -91,7 +97,11 @@ class SocketTransport extends StreamTransport {
   }
 }
 
-/** The kernel's device. */
+/**
+ * The kernel's device. One request at a time: the kernel leaves a request's payload in the one buffer of the open file
+ * until a thread of its own has put it on the ring (Linux, drivers/xen/xenbus: `xenbus_dev_request_and_reply`), so a
+ * second one before the answer would overwrite the first.
+ */
 class DeviceTransport extends StreamTransport {
   private readonly interest: Interest;
   private readonly incoming = new Uint8Array(new ArrayBuffer(BUFFER_BYTES));
@@ -99,6 +109,8 @@ class DeviceTransport extends StreamTransport {
   private readonly outgoing = new Uint8Array(new ArrayBuffer(BUFFER_BYTES));
   private readonly incomingAddress: number;
   private readonly outgoingAddress: number;
+  private readonly waiting: Uint8Array[] = [];
+  private underWay = false;
 
   constructor(
     private readonly libc: NativeLibc,
@@ -118,6 +130,19 @@ class DeviceTransport extends StreamTransport {
 
   send(message: Uint8Array): void {
     if (this.closed) return;
+    this.waiting.push(message);
+    if (!this.underWay) this.next();
+  }
+
+  protected override answered(): void {
+    this.underWay = false;
+    this.next();
+  }
+
+  private next(): void {
+    const message = this.waiting.shift();
+    if (message === undefined || this.closed) return;
+    this.underWay = true;
     this.outgoing.set(message);
     const put = this.libc.write(this.descriptor, this.outgoingAddress, message.length);
     if (put !== message.length) this.end(`${this.path}: a request was not taken (${this.why(put)})`);
