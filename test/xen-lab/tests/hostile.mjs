@@ -1,5 +1,7 @@
-// Bad input: device directories that make no sense, rings that a guest does not own, and a guest that performs the
-// fuzzer's operations on the real devices. Each time the daemon says why, carries on, and another guest notices nothing.
+// Bad input: no store, no rights, device directories that make no sense, rings that a guest does not own, a guest that
+// performs the fuzzer's operations on the real devices, and a store that goes away. Each time the daemon says why, and
+// what it can serve goes on: another guest notices nothing.
+import { spawnSync } from 'node:child_process';
 import {
   Backend,
   DOM0,
@@ -11,6 +13,7 @@ import {
   nothingLeft,
   residueOf,
   run,
+  sh,
   until,
 } from './dom0.mjs';
 
@@ -20,7 +23,8 @@ const CASES = 40;
 const backend = new Backend();
 const row = (name, body) => check(TEST, backend.driver, name, body);
 
-const write = (path, value) => run('xenstore-write', [path, value]);
+/** Writes keys in one transaction, as toolstacks do. */
+const write = (...pairs) => run('xenstore-write', pairs);
 const read = (path) => run('xenstore-read', [path], true).trim();
 const refusals = (vif) =>
   backend
@@ -34,10 +38,8 @@ async function badDirectory(guest, handle, what, spoil, says) {
     const front = `/local/domain/${guest.id}/device/vif/${handle}`;
     write(`${front}/state`, '1');
     const keys = { frontend: front, 'frontend-id': guest.id, online: '1', mac: `00:16:3e:00:00:0${handle}` };
-    for (const [key, value] of Object.entries({ ...keys, ...spoil }))
-      if (value !== null) write(`${path}/${key}`, value);
-    // The last key makes it a device.
-    write(`${path}/state`, '1');
+    const there = Object.entries({ ...keys, ...spoil, state: '1' }).filter(([, value]) => value !== null);
+    write(path, '', ...there.flatMap(([key, value]) => [`${path}/${key}`, value]));
     await until('the refusal', () => refusals(`${guest.id}/${handle}`).length > 0);
     const [{ reason }] = refusals(`${guest.id}/${handle}`);
     if (!says.test(reason)) throw new Error(`the log says ${reason}`);
@@ -74,7 +76,39 @@ async function badRings(guest) {
   });
 }
 
+/** A daemon that cannot begin: what it says on its way out. */
+async function refusal(what, more, options, says) {
+  await row(what, () => {
+    const args = ['/host/netaccel.mjs', 'xen', 'backend', '--bridge', 'xenbr0', ...more];
+    const { status, stderr } = spawnSync('node', args, { encoding: 'utf8', ...options });
+    expect('exit code', status, 1);
+    const text = stderr.trim().split('\n').at(-1);
+    if (!says.test(text)) throw new Error(text);
+    return text.slice(0, 100);
+  });
+}
+
+/** The last row: nothing works in dom0 without xenstored. */
+async function storeGone() {
+  await row('xenstored dies: traffic goes on, the daemon waits, then says why it ends', async () => {
+    const guest = new Guest('alone', backend);
+    await guest.up();
+    await guest.network();
+    sh('kill -9 $(cat /run/xenstore.pid)');
+    await until('the log says so', () => backend.lines('store').some(({ state }) => state === 'lost'));
+    // From dom0: the guest's console may have gone with the store.
+    const text = sh('/bin/ping -q -i 0.2 -c 20 -W 20 10.0.0.2');
+    if (!text.includes(' 0% packet loss')) throw new Error(text.trim());
+    expect('exit code', await backend.ended, 1);
+    const [line] = /expected the store back[^\n]*/.exec(backend.said()) ?? [''];
+    if (line === '') throw new Error(`it said ${backend.said().slice(-300)}`);
+    return line.slice(0, 100);
+  });
+}
+
 makeBridge();
+await refusal('no store', ['--store', '/run/nowhere'], {}, /expected xenstored at \/run\/nowhere/);
+await refusal('no rights', [], { uid: 1000, gid: 1000 }, /EACCES|EPERM|root/);
 await backend.start();
 const bystander = new Guest('bystander', backend);
 await bystander.up();
@@ -117,4 +151,6 @@ await bystander.destroy();
 await row('stops', async () => {
   expect('exit code', await backend.stop(), 0);
 });
+await backend.start();
+await storeGone();
 console.log(`@log ${JSON.stringify(backend.said().slice(-6000))}`);
