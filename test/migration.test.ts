@@ -172,4 +172,35 @@ describe('a guest that stays', () => {
       expect(await lab.stop()).toEqual({});
     },
   );
+
+  it(
+    'is refused while its target is out of memory, goes on where it is, and moves once there is some',
+    { timeout: 180_000 },
+    async () => {
+      const lab = await ThreeHosts.start({ seed: 11 });
+      lab.begin();
+      await lab.flow(200);
+      // Somebody on the target has nearly all of it; what is left would do for the frames of those that run.
+      const { pages } = lab.lab.host('beta').machine.domain(0)!;
+      const taken: number[] = [];
+      while (lab.lab.lab.core.freePages > 600) taken.push(pages.allocate(64));
+      for (let tries = 0; tries < 3; tries++) {
+        await expect(lab.lab.migrate('a', 'beta')).rejects.toMatchObject({
+          code: 'NO_ROOM',
+          message: expect.stringMatching(
+            /expected room for \d+ pages of memory of a on beta, saw \d+; nothing was moved: .+/,
+          ) as string,
+        });
+        expect(lab.plugin('a')).toBe(REFERENCE);
+        await lab.flow(200);
+      }
+      for (const address of taken) pages.free(address);
+      expect(await lab.lab.migrate('a', 'beta')).toMatchObject({ to: 'beta', lost: { holdFull: 0 } });
+      await lab.lab.lab.runUntil(() => lab.plugin('a') === OTHER, 20_000);
+      await lab.flow(200);
+      const outcome = await lab.settled();
+      expect(outcome).toEqual(outcome.map(perfect));
+      expect(await lab.stop()).toEqual({});
+    },
+  );
 });

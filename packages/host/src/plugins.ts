@@ -15,6 +15,8 @@ import type {
   OptionValues,
 } from '@netaccel/core-hooks';
 
+import { installedPlugins } from './lab/installed.js';
+import { nearestName } from './lab/nearest.js';
 import { schemaProblem } from './plugin-options.js';
 import type { ConfiguredBackend } from './plugin-options.js';
 
@@ -48,12 +50,13 @@ export function resolvePlugin(name: string, from: string = process.cwd()): strin
     const file = resolveModule(require, name);
     if (file !== null) return pathToFileURL(file).href;
   }
+  const isPath = /^[./]/.test(name);
+  const meant = isPath ? null : nearestName(name, installedPlugins(from));
   throw new PluginLoadError(
     'UNRESOLVED',
     `no plugin ${name} was found from ${from}; ` +
-      (/^[./]/.test(name)
-        ? `is the path right?`
-        : `run "npm install ${name}" there, or give a path that begins with ./`),
+      (meant === null ? '' : `did you mean ${meant}? If not, `) +
+      (isPath ? `is the path right?` : `run "npm install ${name}" there, or give a path that begins with ./`),
   );
 }
 

@@ -328,7 +328,8 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
           failed: fail,
         }),
       () => this.whyDetach(current) !== null,
-      (late) => void this.remove(definition, late),
+      // What comes of a probe that was given up goes at once, and hears nothing any more.
+      (late) => void this.remove(definition, late).then(() => scope.close()),
     );
     this.worker.wake();
     if (outcome.how === 'done') {

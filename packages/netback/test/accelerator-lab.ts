@@ -147,7 +147,7 @@ export class GuestHalf {
 
 export class AccelLab {
   readonly registry = new AcceleratorRegistry<BackendAcceleratorDefinition>();
-  readonly ports = new Map<string, FakePort>([
+  readonly ports = new Map<string, NicPortHold>([
     ['eth0', new FakePort('eth0')],
     ['eth1', new FakePort('eth1')],
   ]);
@@ -160,11 +160,17 @@ export class AccelLab {
       plugins?: FakePlugin[];
       start?: boolean;
       limits?: Partial<Limits>;
+      /** A plugin and a port of the test's own, as 'eth0'. */
+      accelerated?: { definition: BackendAcceleratorDefinition; port: NicPortHold };
     } = {},
   ): Promise<AccelLab> {
     const lab = new AccelLab();
     for (const { definition } of options.plugins ?? []) lab.registry.register(definition);
-    const { accel = 'eth0' } = options;
+    const { accel = 'eth0', accelerated } = options;
+    if (accelerated !== undefined) {
+      lab.registry.register(accelerated.definition);
+      lab.ports.set('eth0', accelerated.port);
+    }
     lab.vif = await VifLab.make({
       pages: 2048,
       ...options,
@@ -188,6 +194,12 @@ export class AccelLab {
     return parseState(await this.vif.key('accel/state'));
   }
 
+  /** Handlers on a port. */
+  handlers(port: string): number {
+    const hold = this.ports.get(port);
+    return hold instanceof FakePort ? hold.handlers.size : 0;
+  }
+
   slot(): Record<string, unknown> {
     return this.vif.netback.describe()['accelerator'] as Record<string, unknown>;
   }
@@ -204,7 +216,7 @@ export class AccelLab {
   async end(): Promise<void> {
     const ended = await this.vif.end();
     expect(this.half.release()).toBe(true);
-    for (const port of this.ports.values()) expect(port.handlers.size).toBe(0);
+    for (const port of this.ports.keys()) expect(this.handlers(port)).toBe(0);
     expect({ ...ended, guest: this.vif.guest.ledger() }).toEqual(CLEAN_END);
   }
 }

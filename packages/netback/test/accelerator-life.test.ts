@@ -157,7 +157,7 @@ describe('at every step of a life with a plugin', () => {
       const { lab, plugin } = await lifeWith(at, ({ vif }) => void vif.netback.stop());
       const { back, violations } = await lab.vif.end();
       expect({ at, back, violations }).toEqual({ at, back: NOTHING_HELD, violations: [] });
-      expect(lab.ports.get('eth0')!.handlers.size).toBe(0);
+      expect(lab.handlers('eth0')).toBe(0);
       // Each half that probe made is removed; a probe that the stop interrupted made none.
       const removes = plugin.calls.filter((call) => call === 'remove').length;
       expect({ at, removes }).toEqual({ at, removes: plugin.made });
@@ -176,7 +176,7 @@ describe('at every step of a life with a plugin', () => {
       await lab.vif.settle();
       await lab.vif.run(lab.vif.netback.stop());
       expect({ at, ...lab.vif.back.ledger() }).toEqual({ at, ...NOTHING_HELD });
-      expect(lab.ports.get('eth0')!.handlers.size).toBe(0);
+      expect(lab.handlers('eth0')).toBe(0);
     }
   }, 120_000);
 });

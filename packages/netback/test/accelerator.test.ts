@@ -227,7 +227,7 @@ describe('detach', () => {
       const gone = lab.registry.unregister('fake-backend');
       await lab.half.state(XenbusState.Closed);
       await lab.vif.run(gone);
-      expect(lab.ports.get('eth0')!.handlers.size).toBe(0);
+      expect(lab.handlers('eth0')).toBe(0);
       expect(lab.slot()).toMatchObject({ holds: 0, state: 'none' });
       expect(await lab.talks()).toBe(true);
       await lab.end();
@@ -275,7 +275,7 @@ describe('a probe that fails', () => {
       state: 'none',
       reason: expect.stringContaining('no VI left 1') as string,
     });
-    expect(lab.ports.get('eth0')!.handlers.size).toBe(0);
+    expect(lab.handlers('eth0')).toBe(0);
     expect(await lab.talks()).toBe(true);
     const pauses: number[] = [];
     for (let round = 2; round <= 5; round++) {

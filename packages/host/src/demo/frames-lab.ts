@@ -14,6 +14,8 @@ import { announce } from '../traffic/announce.js';
 import { FrameSource } from '../traffic/frame-source.js';
 import type { Transmitter } from '../traffic/transmitter.js';
 import { macBytes } from './addresses.js';
+import { NotAttachedError } from './not-attached.js';
+import type { GuestStanding } from './not-attached.js';
 import type { Accelerated, Path, Stage } from './result.js';
 
 /** Flows of a run: below the default filter quota, so that all of them can be accelerated. */
@@ -22,6 +24,8 @@ const FLOWS = 4;
 const WINDOW = 256;
 const WINDOW_BYTES = 512 * 1024;
 const PAGES = 24 * 1024;
+/** How long a plugin has to attach, in virtual time. */
+const ATTACH_MS = 20_000;
 /** Virtual time in which an announcement reaches everybody, also while frames flow. */
 const ANNOUNCE_MS = 2;
 /** Room in the NIC for receive buffers and for all transmit memory, which is large with jumbo frames. */
@@ -129,8 +133,33 @@ export class FramesLab {
       const host = this.lab.host(side.host);
       await this.lab.lab.during(host.driver.load(this.options.plugin));
     }
-    await this.lab.lab.runUntil(() => this.acceleratedGuests() === 2, 20_000);
+    const live = (): boolean => this.acceleratedGuests() === 2;
+    try {
+      await this.lab.lab.runUntil(live, ATTACH_MS);
+    } catch (error) {
+      // Nothing moves any more, or not within that time: what the guests say is of more use.
+      if (live()) throw error;
+      throw new NotAttachedError(this.options.plugin, ATTACH_MS, this.standings());
+    }
     await this.announce();
+  }
+
+  /** Where both guests stand with their plugin. */
+  private standings(): GuestStanding[] {
+    return [ALPHA, BETA].map((side) => {
+      const { guest } = this.guest(side);
+      const slot = (half: object | undefined): { reason?: string | null } | null =>
+        (half as { accelerator?: { reason?: string | null } | null } | undefined)?.accelerator ?? null;
+      return {
+        guest: side.guest,
+        state: guest.netfront.state.accelerator,
+        loadFailure: [...guest.loadFailures.values()][0] ?? null,
+        reasons: [
+          slot(guest.netfront.describe())?.reason,
+          slot(this.host(side).driver.driver.vif(1, 0)?.describe())?.reason,
+        ],
+      };
+    });
   }
 
   /** Unloads it; resolves when both guests are on the slow path. */

@@ -2,6 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import type { WorkerHost, WorkerLab } from '../machine/worker-lab.js';
 import type { NetworkNamespace } from '../tap/index.js';
+import { NotAttachedError } from './not-attached.js';
 import type { Accelerated, Path } from './result.js';
 import { AGEING_MS, MTU, TapBase } from './tap-base.js';
 import type { TcpLabOptions } from './tap-base.js';
@@ -56,6 +57,8 @@ interface GuestState {
 /** The lab. */
 export class TcpLab {
   private loaded: string[] = [];
+  /** The plugin that it was asked to load. */
+  private plugin = '';
 
   private constructor(
     private readonly lab: WorkerLab,
@@ -101,6 +104,7 @@ export class TcpLab {
   /** Loads the backend plugin on both hosts; resolves when both guests are accelerated. */
   async load(plugin: string): Promise<void> {
     if (this.loaded.length > 0) return;
+    this.plugin = plugin;
     for (const host of this.hosts()) this.loaded.push(String(await host.driver.ask('load', plugin)));
     await this.until('live');
   }
@@ -175,12 +179,20 @@ export class TcpLab {
       const accelerators = states.map(({ netfront }) => netfront.accelerator);
       if (accelerators.every((a) => (a?.state ?? 'detached') === wanted)) return;
       if (performance.now() > end) {
-        const reasons = states.map(
-          (s) => s.netfront.accelerator?.reason ?? Object.values(s.loadFailures)[0] ?? 'no reason given',
-        );
+        if (wanted === 'live')
+          throw new NotAttachedError(
+            this.plugin,
+            SETTLE_MS,
+            states.map(({ netfront, loadFailures }, i) => ({
+              guest: HOSTS[i]!.guest,
+              state: netfront.accelerator?.state ?? 'detached',
+              loadFailure: Object.values(loadFailures)[0] ?? null,
+              reasons: [netfront.accelerator?.reason],
+            })),
+          );
         throw new Error(
           `expected both guests' accelerators ${wanted} within ${SETTLE_MS} ms, saw ` +
-            `${accelerators.map((a) => a?.state ?? 'detached').join(' and ')} (${reasons.join('; ')})`,
+            accelerators.map((a) => a?.state ?? 'detached').join(' and '),
         );
       }
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));

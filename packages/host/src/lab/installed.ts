@@ -6,9 +6,9 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** A plugin has this in its name, without the scope, or this among its keywords. */
-const PLUGIN_NAME = /accel/;
+/** A plugin has this among its keywords, or wants whoever runs it to bring this. */
 const PLUGIN_KEYWORD = 'netaccel-plugin';
+const CONTRACT = '@netaccel/core-hooks';
 
 /** npm names in `node_modules` of `from`, of the folders around it, and of those around this package. */
 export function installedPlugins(from: string): readonly string[] {
@@ -32,21 +32,18 @@ function collect(folder: string, scope: string, names: Set<string>): void {
   for (const entry of entries) {
     const name = scope + entry;
     if (scope === '' && entry.startsWith('@')) collect(join(folder, entry), `${entry}/`, names);
-    else if (PLUGIN_NAME.test(entry) || hasKeyword(join(folder, entry))) names.add(name);
+    else if (isPlugin(join(folder, entry))) names.add(name);
   }
 }
 
 /** Judged as a stranger's: a manifest may be anything. */
-function hasKeyword(folder: string): boolean {
+function isPlugin(folder: string): boolean {
   try {
     const manifest: unknown = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-    return (
-      typeof manifest === 'object' &&
-      manifest !== null &&
-      'keywords' in manifest &&
-      Array.isArray(manifest.keywords) &&
-      manifest.keywords.includes(PLUGIN_KEYWORD)
-    );
+    if (typeof manifest !== 'object' || manifest === null) return false;
+    const { keywords, peerDependencies } = manifest as Readonly<Record<string, unknown>>;
+    if (Array.isArray(keywords) && keywords.includes(PLUGIN_KEYWORD)) return true;
+    return typeof peerDependencies === 'object' && peerDependencies !== null && CONTRACT in peerDependencies;
   } catch {
     return false;
   }

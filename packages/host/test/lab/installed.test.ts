@@ -5,12 +5,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LabFileError, loadLab } from '../../src/lab/index.js';
 import { installedPlugins } from '../../src/lab/installed.js';
+import { resolvePlugin } from '../../src/plugins.js';
 
 let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'netaccel-installed-'));
-  for (const name of ['@vendor/fastnic-accel-backend', 'accel-plain', '@netaccel-like/other', 'left-pad'])
+  for (const name of ['@vendor', 'accel-plain', '@netaccel-like/other', 'left-pad'])
     mkdirSync(join(folder, 'node_modules', name), { recursive: true });
+  writeManifest('@vendor/fastnic-backend', { peerDependencies: { '@netaccel/core-hooks': '^1.0.0' } });
+  writeManifest('fastnic-tools', { dependencies: { '@netaccel/core-hooks': '^1.0.0' } });
   writeManifest('my-nic', { keywords: ['network', 'netaccel-plugin'] });
   writeManifest('other-nic', { keywords: ['network'] });
   writeManifest('odd-nic', { keywords: 'netaccel-plugin' });
@@ -27,7 +30,9 @@ function writeManifest(name: string, manifest: object): void {
 
 test('finds them around a folder, scoped and not, and around this package', () => {
   const names = installedPlugins(join(folder, 'labs'));
-  expect(names).toEqual(expect.arrayContaining(['@vendor/fastnic-accel-backend', 'accel-plain']));
+  expect(names).toContain('@vendor/fastnic-backend'); // by what it wants to be there
+  expect(names).not.toContain('fastnic-tools');
+  expect(names).not.toContain('accel-plain');
   expect(names).toContain('@netaccel/dummy-accel-backend');
   expect(names).not.toContain('left-pad');
   expect(names).toContain('my-nic'); // by its keyword
@@ -43,7 +48,16 @@ test('a plugin by a path beside the lab file, and one that is misspelt', () => {
   expect(loadLab(file).hosts[0]!.accelerators).toMatchObject([
     { name: './mine.mjs', url: expect.stringMatching(/^file:.*mine\.mjs$/) as string },
   ]);
-  writeFileSync(file, 'lab: 1\nhosts: { a: { accelerator: "@vendor/fastnic-acel-backend" } }\n');
+  writeFileSync(file, 'lab: 1\nhosts: { a: { accelerator: "@vendor/fastnik-backend" } }\n');
   expect(() => loadLab(file)).toThrow(LabFileError);
-  expect(() => loadLab(file)).toThrow('did you mean @vendor/fastnic-accel-backend?');
+  expect(() => loadLab(file)).toThrow('did you mean @vendor/fastnic-backend?');
+});
+
+test('who asks for a plugin by a name that is not quite its own is told the name', () => {
+  expect(() => resolvePlugin('@vendor/fastnick-backend', folder)).toThrow(
+    expect.objectContaining({
+      code: 'UNRESOLVED',
+      message: expect.stringContaining('did you mean @vendor/fastnic-backend?') as string,
+    }) as Error,
+  );
 });
