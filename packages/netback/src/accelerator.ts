@@ -16,7 +16,6 @@ import type {
   BackendAcceleratorDefinition,
   Candidate,
   CreditHandler,
-  NicPortHold,
   ReceiveFence,
   VifIdentity,
 } from '@netaccel/core-hooks';
@@ -25,11 +24,12 @@ import type { Domain, DomainId, XenbusStateValue } from '@netaccel/xen';
 import { StoreError } from '@netaccel/xen/store';
 import type { Watch } from '@netaccel/xen/store';
 import { attachPlugin } from './attach.js';
+import { whyDetach } from './attachment.js';
+import type { Attachment } from './attachment.js';
 import { Backoff } from './backoff.js';
-import { choosePlugin, whyNotLimited } from './candidates.js';
+import { choosePlugin } from './candidates.js';
 import type { Accelerators, Choice } from './candidates.js';
-import { within } from './deadline.js';
-import type { Outcome, WaitOptions } from './deadline.js';
+import { Waits } from './deadline.js';
 import { writeDeviceKeys } from './device-keys.js';
 import { message } from './handshake.js';
 import { PluginScope } from './scope.js';
@@ -53,21 +53,6 @@ export interface SlotParts {
   shareCredit(fast: CreditHandler): () => void;
 }
 
-/** A plugin on this vif. */
-interface Attachment {
-  readonly definition: BackendAcceleratorDefinition;
-  readonly hold: NicPortHold;
-  /** Who the vif is, as the plugin was told. */
-  vif: VifIdentity | null;
-  /** What the plugin holds; null while it is only offered. */
-  scope: PluginScope | null;
-  /** The plugin's half, once `probe` made it. */
-  plugin: BackendAccelerator | null;
-  attachedAt: number;
-  /** Why it cannot go on. */
-  failed: string | null;
-}
-
 /** After this long without trouble earlier failures are forgotten. */
 const GOOD_AFTER_MS = 60_000;
 /** Times that a guest's half may come and go sooner than that; beyond, each further time has to wait as for a failure. */
@@ -89,13 +74,14 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
   private quickEnds = 0;
   private keyMayHaveChanged = true;
   private readonly worker: Worker;
-  private readonly waiting = new Set<() => void>();
+  private readonly waits: Waits;
   private readonly backoff: Backoff;
   private keyWatch: Watch | null = null;
   private halfWatch: Watch | null = null;
   private unfollow: () => void = () => undefined;
 
   constructor(private readonly parts: SlotParts) {
+    this.waits = new Waits(parts.domain.loop);
     this.worker = new Worker(
       parts.domain.loop,
       () => this.step(),
@@ -223,7 +209,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
   }
 
   private wake(): void {
-    for (const check of [...this.waiting]) check();
+    this.waits.look();
     this.worker.wake();
   }
 
@@ -272,21 +258,11 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
   }
 
   /** Why the present attachment has to end, or null. */
-  private whyDetach({ definition, hold, scope, failed, vif }: Attachment): string | null {
-    const { registry } = this.parts.accelerators;
-    if (failed !== null) return failed;
-    if (!this.up) return 'the vif is disconnected';
-    if (this.closing && scope === null) return 'the vif is stopping';
-    if (this.portName !== hold.name) return `the key "accel" is now ${this.portName ?? 'absent'}`;
-    if (registry.get(definition.name) !== definition) return `${definition.name} is unloaded`;
-    if (this.parts.accelerators.port(hold.name)?.device !== hold.device)
-      return `NIC port ${hold.name} is gone`;
-    if (scope !== null && vif !== this.vif) return 'the addresses of the vif have changed';
-    const unlimited = whyNotLimited(definition, this.parts.rateBytesPerSecond());
-    if (unlimited !== null) return unlimited;
-    if (scope !== null && this.half !== XenbusState.Connected)
-      return `the guest's half is ${stateName(this.half)}`;
-    return null;
+  private whyDetach(current: Attachment): string | null {
+    const { up, closing, portName, half, vif, parts } = this;
+    const { accelerators } = parts;
+    const rateBytesPerSecond = parts.rateBytesPerSecond();
+    return whyDetach(current, { accelerators, up, closing, portName, half, vif, rateBytesPerSecond });
   }
 
   private async offer({ definition, hold }: Choice): Promise<void> {
@@ -309,7 +285,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     });
     current.scope = scope;
     current.vif = this.vif;
-    const outcome = await this.bounded(
+    const outcome = await this.waits.within(
       probeTimeoutMs,
       () =>
         attachPlugin({
@@ -361,7 +337,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
       this.log('info', `${definition.name} is detached: ${why}`);
       // The guest's half goes first: it stops drawing traffic while the hardware still serves it.
       if (await this.write(XenbusState.Closing, offer))
-        await this.bounded(
+        await this.waits.within(
           teardownTimeoutMs,
           () => new Promise<never>(() => undefined),
           () => this.half === XenbusState.Closed || this.half === XenbusState.Unknown,
@@ -396,33 +372,13 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
 
   private async remove(definition: BackendAcceleratorDefinition, plugin: BackendAccelerator): Promise<void> {
     const { teardownTimeoutMs } = this.parts;
-    const outcome = await this.bounded(teardownTimeoutMs, async () => plugin.remove());
+    const outcome = await this.waits.within(teardownTimeoutMs, async () => plugin.remove());
     if (outcome.how === 'failed') this.log('error', `${definition.name}: remove failed: ${outcome.reason}`);
     else if (outcome.how === 'late')
       this.log(
         'error',
         `${definition.name}: remove took longer than ${teardownTimeoutMs} ms; it is left alone`,
       );
-  }
-
-  /** Waits for `work` at most `ms`, and no longer than until `giveUp`, which is asked whenever something happens. */
-  private bounded<T>(
-    ms: number,
-    work: () => Promise<T>,
-    giveUp: () => boolean = () => false,
-    onLate: (value: T) => void = () => undefined,
-  ): Promise<Outcome<T>> {
-    const watch: WaitOptions<T>['watch'] = (end) => {
-      const check = () => {
-        if (giveUp()) end();
-      };
-      this.waiting.add(check);
-      check();
-      return () => {
-        this.waiting.delete(check);
-      };
-    };
-    return within(this.parts.domain.loop, ms, work, { watch, onLate });
   }
 
   /** Writes the state of the plugin's half; false when the device is gone. */

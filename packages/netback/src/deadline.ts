@@ -53,3 +53,36 @@ export function within<T>(
     if (ended()) unwatch();
   });
 }
+
+/** Waits that may be given up whenever something happens. */
+export class Waits {
+  private readonly checks = new Set<() => void>();
+
+  /** @param clock what their limits are counted by. */
+  constructor(private readonly clock: Clock) {}
+
+  /** Something happened: each wait asks whether it goes on. */
+  look(): void {
+    for (const check of [...this.checks]) check();
+  }
+
+  /** Waits for `work` at most `ms`, and no longer than until `giveUp`, which is asked at each {@link look}. */
+  within<T>(
+    ms: number,
+    work: () => Promise<T>,
+    giveUp: () => boolean = () => false,
+    onLate: (value: T) => void = () => undefined,
+  ): Promise<Outcome<T>> {
+    const watch: WaitOptions<T>['watch'] = (end) => {
+      const check = () => {
+        if (giveUp()) end();
+      };
+      this.checks.add(check);
+      check();
+      return () => {
+        this.checks.delete(check);
+      };
+    };
+    return within(this.clock, ms, work, { watch, onLate });
+  }
+}
