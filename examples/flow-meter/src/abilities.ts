@@ -17,6 +17,7 @@ export const capabilities: Capabilities = {
   checksumIpv6: true,
   segmentationTcpv4: true,
   segmentationTcpv6: true,
+  receiveMerging: true,
   zeroCopyTransmit: true,
   ipv6: true,
   vlan: true,

@@ -18,8 +18,7 @@ import {
   macHigh,
   macLow,
 } from '@netaccel/nic-vi';
-import type { FilterId, FlowSpec, Outbox } from '@netaccel/nic-vi';
-import type { GuestVi } from './guest-vi.js';
+import type { FilterId, FlowSpec, GuestVi, Outbox } from '@netaccel/nic-vi';
 
 /** Frames within a second that a flow must show before another gives way to it. */
 const SEEN_TO_EVICT = 2;

@@ -21,20 +21,22 @@ import {
   NOT_REGISTERED,
   ReceiveMerger,
   Transmit,
+  ask,
   decodeAddress,
   decodeFilter,
   decodeLink,
   decodeRate,
   encodeStray,
+  setUpVi,
 } from '@netaccel/nic-vi';
-import type { FrameViHandler } from '@netaccel/nic-vi';
+import type { FrameViHandler, ReadyVi } from '@netaccel/nic-vi';
 import { Choice, mostPieces } from './choice.js';
-import { ask, setUp } from './setup.js';
-import type { Vi } from './setup.js';
 
 const notRegistered = declined('not-registered');
 const tooLong = declined('too-long');
 
+/** Pages of receive buffers wanted, as in history; the quota may allow fewer. */
+const RECEIVE_PAGES = 384;
 /** How long the other half may take to end the filters, and the NIC to send what it has. */
 const QUIESCE_MS = 1000;
 const LAST_LOOKS = 50;
@@ -69,7 +71,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
     const releases: (() => void)[] = [];
     let device: Device | null = null;
     try {
-      const vi = await setUp(services, releases, () => {
+      const vi = await setUpVi(services, RECEIVE_PAGES, releases, () => {
         if (device !== null) device.interrupted = true;
         services.schedulePoll();
       });
@@ -86,7 +88,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
 
   private constructor(
     private readonly services: FrontendServices,
-    private readonly vi: Vi,
+    private readonly vi: ReadyVi,
     private readonly releases: (() => void)[],
   ) {
     const { memory, vif, mailbox } = services;

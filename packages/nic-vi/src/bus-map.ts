@@ -4,12 +4,19 @@
  * Read for every fragment that is sent. One word per page of the whole memory, made once.
  */
 import { PAGE_BYTES } from '@netaccel/core-hooks';
-import type { Address, Memory } from '@netaccel/core-hooks';
+import type { Address, Frame, Memory } from '@netaccel/core-hooks';
 
 const PAGE_SHIFT = Math.log2(PAGE_BYTES);
 const OFFSET_MASK = PAGE_BYTES - 1;
 /** No bus address: the page is not registered. */
 export const NOT_REGISTERED = -1;
+
+/** Most descriptors that a frame takes: one for each fragment, and for each page that one goes on to. */
+export function mostPieces(frame: Frame): number {
+  let pieces = frame.totalBytes >>> PAGE_SHIFT;
+  for (let f: Frame | null = frame; f !== null; f = f.next) pieces++;
+  return pieces;
+}
 
 /** Memory address to bus address, page by page. */
 export class BusMap {
@@ -46,6 +53,14 @@ export class BusMap {
     for (let page = first + 1; page <= last; page++)
       if (this.pages[page] !== bus + (page - first)) return NOT_REGISTERED;
     return ((bus << PAGE_SHIFT) | (address & OFFSET_MASK)) >>> 0;
+  }
+
+  /** Whether the NIC knows every page that a frame lies in. */
+  has(frame: Frame): boolean {
+    for (let f: Frame | null = frame; f !== null; f = f.next)
+      for (let at = f.address; at < f.address + f.length; at = (at | OFFSET_MASK) + 1)
+        if (this.pages[at >>> PAGE_SHIFT] === NOT_REGISTERED) return false;
+    return true;
   }
 
   /**

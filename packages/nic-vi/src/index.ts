@@ -1,6 +1,7 @@
 /**
  * A virtual interface on a NIC: its layout tables, the driver's side of it, its control interface, the messages
- * that hand one over, and what a plugin needs beside it: header parsing, filters, receive merging.
+ * that hand one over, and what a plugin needs beside it: header parsing, filters, receive merging, and both halves of
+ * one but for its own choices.
  *
  * @packageDocumentation
  */
@@ -25,3 +26,9 @@ export * from './filter-fences.js';
 export * from './flow-table.js';
 export * from './outbox.js';
 export * from './sightings.js';
+export * from './guest-vi.js';
+export * from './neighbours.js';
+export * from './set-up.js';
+export * from './vi-backend.js';
+export * from './vi-frontend.js';
+export * from './vi-server.js';

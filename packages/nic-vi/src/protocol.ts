@@ -6,8 +6,10 @@
  * with an error and go on. Version and features are negotiated, not compared (reference 6, lesson 5).
  */
 import { MAILBOX_PAYLOAD_BYTES } from '@netaccel/core-hooks';
+import type { ReceiveFence } from '@netaccel/core-hooks';
 import { encode, field, layout, type Layout } from './layout.js';
-import { MessageError } from './message-bytes.js';
+import { MessageError, bounded, readWords, writeWords } from './message-bytes.js';
+import { MAX_MESSAGE_FENCE } from './messages.js';
 
 /** Message numbers. */
 export const ControlMessage = {
@@ -33,6 +35,8 @@ export const ControlMessage = {
   link: 10,
   /** B to F: {@link rateMessage}: what is sent may have to wait in the VI for credit. */
   rate: 11,
+  /** B to F: {@link fenceMessage}: take what the NIC has for you, once this has passed. */
+  open: 12,
 } as const;
 
 /** The newest version of this protocol, and the oldest that is still spoken. */
@@ -69,8 +73,22 @@ export const rateMessage = layout('rate', 4, 'The transmit rate limit of the vif
   kilobytesPerSecond: [0, 0, 32, 'sender', 'rounded up; 0 for none'],
 });
 
+const FENCE_AT = 4;
+/** What the slow path has to deliver first. */
+export const fenceMessage = layout('fence', 60, 'A receive fence: fast frames wait until it has passed.', {
+  count: [0, 0, 8, 'sender', 'indices, 0 to 14'],
+  fence: [FENCE_AT, 0, MAX_MESSAGE_FENCE * 32, 'sender', 'an index of 32 bits for each rx ring'],
+});
+
 /** Every message here, for the documentation's tables. */
-export const controlLayouts = [helloMessage, addressMessage, strayMessage, linkMessage, rateMessage] as const;
+export const controlLayouts = [
+  helloMessage,
+  addressMessage,
+  strayMessage,
+  linkMessage,
+  rateMessage,
+  fenceMessage,
+] as const;
 
 /** Versions of the protocol, both included. */
 export interface VersionRange {
@@ -162,6 +180,17 @@ export function encodeRate(bytesPerSecond: number): Uint8Array {
 export function decodeRate(bytes: Uint8Array): number {
   check(rateMessage, bytes);
   return (field(rateMessage, bytes, 'kilobytesPerSecond') >>> 0) * 1000;
+}
+
+/** Writes a {@link fenceMessage}. @throws RangeError for more than {@link MAX_MESSAGE_FENCE} indices. */
+export function encodeFence(fence: ReceiveFence): Uint8Array {
+  return writeWords(encode(fenceMessage, { count: fence.length }), FENCE_AT, fence, MAX_MESSAGE_FENCE);
+}
+
+/** Reads a {@link fenceMessage}. @throws MessageError */
+export function decodeFence(bytes: Uint8Array): ReceiveFence {
+  check(fenceMessage, bytes);
+  return [...readWords(bytes, FENCE_AT, bounded(fenceMessage, bytes, 'count', 0, MAX_MESSAGE_FENCE))];
 }
 
 function check(of: Layout, bytes: Uint8Array): void {

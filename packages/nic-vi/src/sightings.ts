@@ -25,6 +25,8 @@ const EVERYBODY = new Uint8Array(6).fill(0xff);
 export class Sightings {
   /** Times that the outbox had no room. */
   untold = 0;
+  /** The guest missed an address that is here: it has to forget all, see {@link mend}. */
+  missed = false;
   private readonly bytes: Uint8Array;
   private readonly places = new MacTable(PLACES, AGAIN_MS);
   private readonly ownHigh: number;
@@ -33,8 +35,6 @@ export class Sightings {
   private readonly lastHigh = new Int32Array(2).fill(-1);
   private readonly lastLow = new Int32Array(2);
   private readonly left = new Int32Array(2);
-  /** The guest missed an address that is here: it has to forget all. */
-  private missed = false;
 
   constructor(
     private readonly services: BackendServices,

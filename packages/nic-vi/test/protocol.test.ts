@@ -12,12 +12,14 @@ import {
   commonVersion,
   controlLayouts,
   decodeAddress,
+  decodeFence,
   decodeHello,
   decodeLink,
   decodeNothing,
   decodeRate,
   decodeStray,
   encodeAddress,
+  encodeFence,
   encodeHello,
   encodeLink,
   encodeRate,
@@ -39,6 +41,9 @@ describe('control messages', () => {
     expect([...encodeStray(0x10203)]).toEqual([3, 2, 1, 0]);
     expect([...encodeLink(true)]).toEqual([1, 0, 0, 0]);
     expect([...encodeRate(1_234_567_001)]).toEqual([0x88, 0xd6, 0x12, 0]);
+    expect([...encodeFence([0xffff_fffe, 3])].slice(0, 16)).toEqual([
+      2, 0, 0, 0, 0xfe, 0xff, 0xff, 0xff, 3, 0, 0, 0, 0, 0, 0, 0,
+    ]);
   });
 
   it('come back as they went', () => {
@@ -46,7 +51,16 @@ describe('control messages', () => {
     expect([...decodeAddress(encodeAddress([2, 0, 0, 0, 0, 9]))]).toEqual([2, 0, 0, 0, 0, 9]);
     expect(decodeStray(encodeStray(0xffff_ffff))).toBe(0xffff_ffff);
     expect(decodeLink(encodeLink(false))).toBe(false);
+    for (const fence of [[], [0xffff_ffff, 0, 5], new Array<number>(14).fill(7)])
+      expect(decodeFence(encodeFence(fence))).toEqual(fence);
     for (const rate of [0, 1000, 12_500_000_000]) expect(decodeRate(encodeRate(rate))).toBe(rate);
+  });
+
+  it('have a fence of as many rings as fit, and no more', () => {
+    expect(() => encodeFence(new Array<number>(15).fill(0))).toThrow(RangeError);
+    expect(() => decodeFence(encodeFence([1]).fill(15, 0, 1))).toThrow(MessageError);
+    expect(() => decodeFence(new Uint8Array(59))).toThrow(MessageError);
+    expect(() => decodeFence(new Uint8Array(MAILBOX_PAYLOAD_BYTES + 1))).toThrow(MessageError);
   });
 
   it.each([

@@ -10,9 +10,9 @@ import type {
   BackendServices,
   OptionsOf,
 } from '@netaccel/core-hooks';
-import { isNicControl } from '@netaccel/nic-vi';
+import { ViBackend, isNicControl } from '@netaccel/nic-vi';
 import { FRONTEND, NAME, VERSION, capabilities, options } from '../abilities.js';
-import { Vif } from './vif.js';
+import { Steering } from './steering.js';
 
 /** The plugin; what a host is given. */
 const plugin: BackendAcceleratorDefinition = defineBackendAccelerator({
@@ -40,5 +40,5 @@ function probe(
     return Promise.reject(
       new Error('the vif has a rate limit, which the fast path would go round; remove its key "rate"'),
     );
-  return Promise.resolve(new Vif(services, device, receivePages));
+  return Promise.resolve(new ViBackend(services, device, new Steering(services, device), receivePages));
 }

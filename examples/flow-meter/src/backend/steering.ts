@@ -7,10 +7,10 @@
  * fence behind those, and takes nothing from its VI before that has passed.
  */
 import type { BackendServices, ReceiveFence } from '@netaccel/core-hooks';
-import type { FilterId, NicControl, ViId } from '@netaccel/nic-vi';
+import type { FilterId, NicControl, ViId, ViSteering } from '@netaccel/nic-vi';
 
 /** The guest's filter. */
-export class Steering {
+export class Steering implements ViSteering {
   private filter: FilterId | null = null;
 
   constructor(

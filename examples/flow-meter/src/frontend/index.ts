@@ -6,8 +6,9 @@
  */
 import { CONTRACT_VERSION, defineFrontendAccelerator } from '@netaccel/core-hooks';
 import type { FrontendAcceleratorDefinition } from '@netaccel/core-hooks';
-import { FRONTEND, VERSION, capabilities } from '../abilities.js';
-import { Device } from './device.js';
+import { ViFrontend } from '@netaccel/nic-vi';
+import { FRONTEND, RECEIVE_PAGES, VERSION, capabilities } from '../abilities.js';
+import { Choice } from './choice.js';
 
 /** The plugin; what a guest is given. */
 const plugin: FrontendAcceleratorDefinition = defineFrontendAccelerator({
@@ -15,7 +16,12 @@ const plugin: FrontendAcceleratorDefinition = defineFrontendAccelerator({
   version: VERSION,
   contract: CONTRACT_VERSION,
   capabilities,
-  newDevice: (services) => Device.attach(services),
+  newDevice: (services) =>
+    ViFrontend.attach(services, {
+      capabilities,
+      receivePages: RECEIVE_PAGES,
+      choice: (can) => new Choice(services, can),
+    }),
 });
 
 export default plugin;

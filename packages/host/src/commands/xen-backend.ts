@@ -5,7 +5,7 @@
  * Ended in any other way, it leaves the rings to its successor, which takes them up where they are.
  */
 import type { Command } from 'commander';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { addOption } from '../plugin-options.js';
 import { parseMetricsAddress } from '../xen/metrics.js';
 import type { MetricsAddress } from '../xen/metrics.js';
@@ -37,11 +37,13 @@ export function registerXenBackend(xen: Command): void {
     )
     .option('--metrics <address:port>', 'serve figures for Prometheus there, at /metrics', metricsAddress)
     .option('--load <seconds>', 'how often the cost of a frame is logged while there is load', positive, 10)
-    .option(
-      '--plugin <name>',
-      'with --port nic:NAME (experimental): a backend plugin to load; may be given several times',
-      (name) => plugins.add(name),
-      [],
+    .addOption(
+      new Option(
+        '--plugin <name>',
+        'with --port nic:NAME (experimental): a backend plugin to load; may be given several times',
+      )
+        .argParser((name) => plugins.add(name))
+        .default([], 'none'),
     )
     .option('--option <name=value>', 'set an option of the plugin named last; may be given again', (word) => {
       plugins.set(word);

@@ -4,7 +4,7 @@
  * Standard output is its log: one JSON object on each line. It ends by SIGTERM or Ctrl-C, in order.
  */
 import type { Command } from 'commander';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { runFrontend } from '../xen/run-frontend.js';
 import type { FrontendFlags } from '../xen/run-frontend.js';
 import { examples, positiveInteger, several } from './options.js';
@@ -19,19 +19,19 @@ export function registerXenFrontend(xen: Command): void {
     .description('in a guest, serve a vif in place of the kernel driver xen-netfront')
     .requiredOption('--tap <name>', 'the interface to make, such as eth0')
     .option('--vif <number>', 'which vif of this guest', handle, 0)
-    .option(
-      '--address <address/prefix>',
-      'an address of the interface; may be given several times',
-      several,
-      [],
+    .addOption(
+      new Option('--address <address/prefix>', 'an address of the interface; may be given several times')
+        .argParser(several)
+        .default([], 'none'),
     )
     .option('--queues <n>', 'most queues', positiveInteger, 1)
-    .option(
-      '--plugin <name>',
-      `an accelerator plugin that the backend may name; may be given several times, and "none" for none ` +
-        `(default: ${REFERENCE_PLUGIN})`,
-      several,
-      [],
+    .addOption(
+      new Option(
+        '--plugin <name>',
+        'an accelerator plugin that the backend may name; may be given several times, and "none" for none',
+      )
+        .argParser(several)
+        .default([], REFERENCE_PLUGIN),
     )
     .option('--plugins-from <folder>', 'folder that plugin names are resolved from', process.cwd())
     .option('--store <path>', 'the xenbus device; found out when left out')

@@ -5,9 +5,9 @@
  */
 import { CONTRACT_VERSION, defineBackendAccelerator } from '@netaccel/core-hooks';
 import type { BackendAccelerator, BackendAcceleratorDefinition, BackendServices } from '@netaccel/core-hooks';
-import { isNicControl } from '@netaccel/nic-vi';
+import { ViBackend, isNicControl } from '@netaccel/nic-vi';
 import { FRONTEND, NAME, VERSION, capabilities } from '../abilities.js';
-import { Vif } from './vif.js';
+import { Steering } from './steering.js';
 
 /** The plugin; what a host is given. */
 const plugin: BackendAcceleratorDefinition = defineBackendAccelerator({
@@ -31,5 +31,5 @@ function probe(services: BackendServices): Promise<BackendAccelerator> {
     return Promise.reject(
       new Error('the vif has a rate limit, which the fast path would go round; remove its key "rate"'),
     );
-  return Promise.resolve(new Vif(services, device));
+  return Promise.resolve(new ViBackend(services, device, new Steering(services, device)));
 }

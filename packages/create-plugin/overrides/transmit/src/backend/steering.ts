@@ -3,10 +3,10 @@
  * filters here, and answer a fence behind the frames that are on the slow path already.
  */
 import type { BackendServices, ReceiveFence } from '@netaccel/core-hooks';
-import type { NicControl, ViId } from '@netaccel/nic-vi';
+import type { NicControl, ViId, ViSteering } from '@netaccel/nic-vi';
 
 /** The guest's filters. */
-export class Steering {
+export class Steering implements ViSteering {
   constructor(
     private readonly services: BackendServices,
     private readonly nic: NicControl,

@@ -9,7 +9,8 @@ import type {
   MappedPages,
   SharedPages,
 } from '@netaccel/core-hooks';
-import type { NicControl, RingsMessage, ViId } from '@netaccel/nic-vi';
+import type { NicControl, ViId } from './control.js';
+import type { RingsMessage } from './messages.js';
 
 /** First protection domain of guests: below it are the driver domain's own. */
 const FIRST_OWNER = 16;
@@ -17,10 +18,13 @@ const FIRST_OWNER = 16;
 const FLUSH_TRIES = 20;
 const FLUSH_PAUSE_MS = 5;
 
-/** What the guest is told of it. */
-export interface Handed {
+/** How the guest reaches it: part of a handover. */
+export interface ViAccess {
+  /** Grant reference of the register page. */
   readonly registerRef: number;
+  /** Event channel port that notices register writes. */
   readonly doorbellPort: number;
+  /** Event channel port that interrupts arrive on. */
   readonly interruptPort: number;
 }
 
@@ -50,11 +54,14 @@ export class GuestVi {
   }
 
   /**
-   * Makes it.
+   * Makes it. The NIC holds what it sends to the vif's addresses.
+   * @param rings what the guest asks for.
+   * @param filters receive filters that it may have at most.
+   * @param pages buffer pages that it may know at most.
    * @param credit takes the fast path's share of the vif's rate limit, from the beginning to the end.
    * @throws when a page is not granted or the NIC refuses; nothing is held then.
    */
-  open(rings: RingsMessage, filters: number, pages: number, credit: CreditHandler): Handed {
+  open(rings: RingsMessage, filters: number, pages: number, credit?: CreditHandler): ViAccess {
     const { services, nic, maps, ends } = this;
     try {
       const addresses = (refs: Uint32Array): Uint32Array => {
@@ -88,7 +95,7 @@ export class GuestVi {
         filterQuota: filters,
         bufferQuota: pages,
       });
-      this.endCredit = services.onCredit(credit);
+      if (credit !== undefined) this.endCredit = services.onCredit(credit);
       return { registerRef: registers.refs[0]!, doorbellPort: doorbell.port, interruptPort: interrupt.port };
     } catch (error) {
       this.giveBack();

@@ -1,5 +1,5 @@
 /**
- * Bring-up of one device: greets the other half, gives it pages for rings and buffers, and maps the registers of the
+ * The guest's end of the control protocol, bring-up of one device: greets the other half, gives it pages for rings and buffers, and maps the registers of the
  * VI that it gets for them. Runs once, when netfront attaches; nothing here is on the frame path.
  *
  * Whatever is acquired puts its release into `releases` at once, so a failure at any step is undone by running those,
@@ -7,61 +7,63 @@
  */
 import { PAGE_BYTES } from '@netaccel/core-hooks';
 import type { Address, EventEnd, FrontendServices, MailboxReply, SharedPages } from '@netaccel/core-hooks';
+import { BusMap } from './bus-map.js';
+import { event, receiveDescriptor, transmitDescriptor } from './layouts.js';
 import {
-  BusMap,
-  CONTROL_VERSIONS,
-  ControlFeature,
-  ControlMessage,
   MAX_MESSAGE_REFS,
-  VirtualInterface,
   decodeBuffersReply,
   decodeHandover,
-  decodeHello,
   encodeBuffers,
-  encodeHello,
   encodeRings,
-  receiveDescriptor,
-  transmitDescriptor,
-  event,
-} from '@netaccel/nic-vi';
-import type { HandoverMessage, Hello } from '@netaccel/nic-vi';
+} from './messages.js';
+import type { HandoverMessage } from './messages.js';
+import { CONTROL_VERSIONS, ControlFeature, ControlMessage, decodeHello, encodeHello } from './protocol.js';
+import type { Hello } from './protocol.js';
+import { VirtualInterface } from './vi.js';
 
 const TRANSMIT_CAPACITY = 512;
 const RECEIVE_CAPACITY = 512;
 /** Both rings full, and then some, so that the queue never overflows. */
 const EVENT_CAPACITY = 2048;
-/** Pages of receive buffers wanted, as in history; the quota may allow fewer. */
-const RECEIVE_PAGES = 384;
 /** Bytes of a receive buffer: two in a page, and an ordinary frame fits one. */
 const RECEIVE_BUFFER_BYTES = 2048;
 
-/** A VI, ready for use. */
-export interface Vi {
+/** A VI that a guest's half was given, ready for use. */
+export interface ReadyVi {
+  /** Its rings and registers. */
   readonly vi: VirtualInterface;
+  /** Where the guest's memory is on the bus: what is registered. */
   readonly buses: BusMap;
+  /** What the other half says of it. */
   readonly handover: HandoverMessage;
+  /** Masked once it has come, until it is unmasked. */
   readonly interrupt: EventEnd;
+  /** The receive buffers: start, number and bytes of each. All of them are free. */
   readonly buffers: { readonly address: Address; readonly count: number; readonly bytes: number };
+  /** Events that its queue has room for: those of both rings at once. */
   readonly eventCapacity: number;
 }
 
 /**
- * Asks for the VI.
+ * Asks the other half for a VI.
+ * @param services what netfront handed over.
+ * @param receivePages pages of receive buffers wanted; the quota may allow fewer.
  * @param releases gets what gives back each thing acquired.
  * @param onInterrupt called when the device has events.
  * @throws when the other half refuses, does not answer, or answers what cannot be.
  */
-export async function setUp(
+export async function setUpVi(
   services: FrontendServices,
+  receivePages: number,
   releases: (() => void)[],
   onInterrupt: () => void,
-): Promise<Vi> {
+): Promise<ReadyVi> {
   const share = (pages: number): SharedPages => {
     const shared = services.share(pages, 'write');
     releases.push(() => shared.release());
     return shared;
   };
-  const { bufferPages } = await greet(services);
+  const { bufferPages } = await greet(services, receivePages);
   const transmit = share(pagesOf(TRANSMIT_CAPACITY * transmitDescriptor.size));
   const receive = share(pagesOf(RECEIVE_CAPACITY * receiveDescriptor.size));
   const events = share(pagesOf(EVENT_CAPACITY * event.size));
@@ -96,7 +98,7 @@ export async function setUp(
   releases.push(() => interrupt.close());
 
   const buses = new BusMap(services.memory);
-  const buffers = share(Math.min(bufferPages, RECEIVE_PAGES));
+  const buffers = share(Math.min(bufferPages, receivePages));
   await register(services, buses, buffers, true);
   if (services.transmitMemory !== null)
     await registerTransmitMemory(services, buses, services.transmitMemory);
@@ -118,7 +120,12 @@ export async function setUp(
   };
 }
 
-/** A request that must succeed: its answer. */
+/**
+ * A request to the other half that must succeed: its answer.
+ * @param type one of {@link ControlMessage}, or a number of your own.
+ * @param timeoutMs the mailbox's own limit when left out.
+ * @throws when it is refused or not answered.
+ */
 export async function ask(
   services: FrontendServices,
   type: number,
@@ -132,11 +139,11 @@ export async function ask(
 }
 
 /** Versions and quota. */
-async function greet(services: FrontendServices): Promise<Hello> {
+async function greet(services: FrontendServices, bufferPages: number): Promise<Hello> {
   const { oldest, newest } = CONTROL_VERSIONS;
   const reply: MailboxReply = await services.mailbox.request(
     ControlMessage.hello,
-    encodeHello({ oldest, newest, features: ControlFeature.remoteAddresses, bufferPages: RECEIVE_PAGES }),
+    encodeHello({ oldest, newest, features: ControlFeature.remoteAddresses, bufferPages }),
   );
   // A refusal says why as well as it can: versions that do not meet, or a quota of nothing.
   const hello = decodeHello(reply.payload);
