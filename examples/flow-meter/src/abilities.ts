@@ -24,7 +24,7 @@ export const capabilities: Capabilities = {
   ipFragments: true,
 };
 
-/** Most pages of receive buffers of a guest: as many as its ring has room for. */
+/** Most pages of receive buffers of a guest. */
 export const RECEIVE_PAGES = 512;
 
 /** What an operator may set. */
