@@ -1,5 +1,6 @@
 // Where other addresses are: learned from the other half and from frames, and forgotten again.
-import { Frame } from '@netaccel/core-hooks';
+import { FramePool } from '@netaccel/core-hooks';
+import type { Frame } from '@netaccel/core-hooks';
 import { FlatMemory } from '@netaccel/core-hooks/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Neighbours } from '../src/index.js';
@@ -11,8 +12,7 @@ const EVERYBODY = new Uint8Array(6).fill(0xff);
 
 const memory = new FlatMemory(2);
 const address = memory.allocate(1);
-const lying = new Frame({ reclaim: () => undefined }, 0, address, 60);
-lying.address = address;
+const lying = new FramePool(1, address, 60).allocate()!;
 lying.length = lying.totalBytes = 60;
 let neighbours: Neighbours;
 
