@@ -1,6 +1,6 @@
 /**
- * Which frames the card cannot send, and the counting of those that go and come. Asked of each frame that is for somebody across the wire; what passes goes, now
- * or when there is room. Allocates nothing.
+ * Which frames the card cannot send, and the counting of those that go and come. Asked of each frame that is for
+ * somebody across the wire; what passes goes, now or when there is room. Allocates nothing.
  */
 import { Checksum, Segmentation, Verdict, declined } from '@netaccel/core-hooks';
 import type { Frame, FrontendServices } from '@netaccel/core-hooks';
