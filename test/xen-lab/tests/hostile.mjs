@@ -45,7 +45,7 @@ async function badDirectory(guest, handle, what, spoil, says) {
     if (!says.test(reason)) throw new Error(`the log says ${reason}`);
     await until(
       'the error node',
-      () => read(`/local/domain/0/error/backend/vif/${guest.id}/${handle}/error`) === reason,
+      () => read(`/local/domain/0/error/backend/vif/${guest.id}/${handle}/error`) === reason.trim(),
     );
     run('xenstore-rm', [path]);
     run('xenstore-rm', [front]);
