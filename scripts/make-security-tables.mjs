@@ -46,6 +46,7 @@ const vifLimits = {
   stallTimeoutMs: ['ms without receive buffers until the carrier goes down', `${netback}receive.test.ts`],
   malformedInARow: ['malformed packets in a row until the vif is fenced', `${netback}transmit.test.ts`],
   multicastGroups: ['multicast groups', `${netback}multicast.test.ts`],
+  staticGrants: ['pages that a queue’s guest may have kept mapped', `${netback}static-grants.test.ts`],
   probeTimeoutMs: ['ms that a plugin’s probe takes', `${netback}accelerator.test.ts`],
   requestTimeoutMs: [
     'ms that a plugin’s request to the guest’s half waits for its answer',

@@ -22,8 +22,10 @@ import type { Limits } from './limits.js';
 import { GROUP_BIT } from './multicast.js';
 import type { MulticastGroups } from './multicast.js';
 import { Queue } from './queue.js';
+import { MOST_COPIES } from './receive-batch.js';
 import { GuestReceive, HEADER_PAGES } from './receive.js';
 import { StallWatch } from './stall.js';
+import { StaticGrants } from './static-grants.js';
 import { RxDrop } from './statistics.js';
 import type { Counters } from './statistics.js';
 import { GuestTransmit } from './transmit.js';
@@ -52,6 +54,7 @@ export class Connection {
   private readonly mapped: MappedPages[] = [];
   private readonly scratch: Address[] = [];
   private readonly hash: HashSettings;
+  private readonly grants: StaticGrants[] = [];
   private control: ControlRing | null = null;
   private fenced = false;
   private stalledQueues = 0;
@@ -78,6 +81,11 @@ export class Connection {
   /** Frames that wait for the guest to post receive buffers. */
   get queuedFrames(): number {
     return this.queues.reduce((sum, { backlog }) => sum + backlog.length, 0);
+  }
+
+  /** Pages of the guest's that stay mapped, over all queues. */
+  get staticGrants(): number {
+    return this.grants.reduce((sum, { count }) => sum + count, 0);
   }
 
   /** One frame for the guest. */
@@ -122,6 +130,7 @@ export class Connection {
     this.control?.close();
     this.control = null;
     for (const queue of this.queues.splice(0)) queue.close();
+    for (const grants of this.grants.splice(0)) grants.close();
     for (const pages of this.mapped.splice(0)) pages.unmap();
     for (const address of this.scratch.splice(0)) this.parts.domain.pages.free(address);
     this.fences.close();
@@ -149,6 +158,7 @@ export class Connection {
       port,
       scratch,
       hash: this.hash,
+      grants: (queue) => this.grants[queue],
       ring: new BackRing(domain.memory, pages.addresses[0]!, CONTROL_RING_SLOTS, controlRequest.size),
       breach: (what) => {
         this.breach(what);
@@ -178,9 +188,11 @@ export class Connection {
     const breach = (what: string) => {
       this.breach(what);
     };
+    const grants = new StaticGrants(domain, guest, limits.staticGrants, MOST_COPIES);
+    this.grants.push(grants);
     const receive: GuestReceive = new GuestReceive({
       domain,
-      guest,
+      grants,
       ring: rxRing,
       peer: features,
       backlog,
@@ -211,6 +223,7 @@ export class Connection {
     );
     const transmit = new GuestTransmit({
       ...this.parts,
+      grants,
       ring: txRing,
       malformedInARow: limits.malformedInARow,
       breach,

@@ -1,6 +1,6 @@
 /**
- * The control ring: a guest's requests about hashing, answered one for one and in order (netif.h, "control
- * ring"). Static grants are not offered: those requests are answered "not supported".
+ * The control ring: a guest's requests about hashing and about pages that stay mapped, answered one for one and in
+ * order (netif.h, "control ring", "static grants").
  *
  * Optional: a guest that wrote `ctrl-ring-ref` has one. Runs in a task of its own, a few requests at a time, so a
  * guest that floods it slows down nothing but itself. Made and closed by `Connection`.
@@ -9,9 +9,17 @@ import { PAGE_BYTES } from '@netaccel/core-hooks';
 import type { Address } from '@netaccel/core-hooks';
 import { GrantCopyBatch } from '@netaccel/xen';
 import type { BackRing, Domain, DomainId, EventChannel, Port, Task } from '@netaccel/xen';
-import { ControlStatus, ControlType, controlRequest, controlResponse } from '@netaccel/xen/netif';
+import {
+  ControlStatus,
+  ControlType,
+  GrefFlag,
+  controlRequest,
+  controlResponse,
+  grefEntry,
+} from '@netaccel/xen/netif';
 import { MOST_MAPPING_ENTRIES } from './hash.js';
 import type { HashSettings } from './hash.js';
+import type { StaticGrant, StaticGrants } from './static-grants.js';
 
 const ID = controlRequest.fields.id.offset >>> 1;
 const TYPE = controlRequest.fields.type.offset >>> 1;
@@ -21,7 +29,12 @@ const RESPONSE_TYPE = controlResponse.fields.type.offset >>> 1;
 const RESPONSE_STATUS = controlResponse.fields.status.offset >>> 2;
 const RESPONSE_DATA = controlResponse.fields.data.offset >>> 2;
 const WORD_BYTES = 4;
-/** Requests of one run. */
+const GREF = grefEntry.fields.ref.offset;
+const GREF_FLAGS = grefEntry.fields.flags.offset;
+const GREF_STATUS = grefEntry.fields.status.offset;
+/** Entries of a list of grants: it lies in one page. */
+const MOST_LIST_ENTRIES = PAGE_BYTES / grefEntry.size;
+/** Requests of one run; one that maps or unmaps takes the whole run. */
 const BUDGET = 8;
 
 /** What a control ring is made with. */
@@ -31,6 +44,8 @@ export interface ControlParts {
   readonly ring: BackRing;
   readonly port: Port;
   readonly hash: HashSettings;
+  /** The static grants of a queue, if there is one of that number. */
+  grants(queue: number): StaticGrants | undefined;
   /** A page for what is copied from the guest. */
   readonly scratch: Address;
   /** The guest broke the ring's rules. */
@@ -45,6 +60,8 @@ export class ControlRing {
   private fenced = false;
   private rang = false;
   private worked = false;
+  /** What is left of a run. */
+  private left = 0;
   /** What the answer says besides its status. */
   private data = 0;
 
@@ -80,7 +97,7 @@ export class ControlRing {
     if (this.fenced) return false;
     const { ring } = this.parts;
     let waiting = ring.available();
-    for (let n = 0; n < budget && waiting > 0; n++, waiting--) this.answerNext();
+    for (this.left = budget; this.left > 0 && waiting > 0; this.left--, waiting--) this.answerNext();
     if (ring.produced !== ring.consumed) {
       ring.produced = ring.consumed;
       this.worked = true;
@@ -135,6 +152,13 @@ export class ControlRing {
         return hash.setMappingSize(first);
       case ControlType.setHashMapping:
         return this.setMapping(first, second, third);
+      case ControlType.getGrefMappingSize:
+        this.data = this.parts.grants(first)?.most ?? 0;
+        return this.data > 0 ? ControlStatus.success : ControlStatus.invalidParameter;
+      case ControlType.addGrefMapping:
+        return this.addGrants(first, second, third);
+      case ControlType.delGrefMapping:
+        return this.removeGrants(first, second, third);
       default:
         return ControlStatus.notSupported;
     }
@@ -157,6 +181,55 @@ export class ControlRing {
     const bytes = this.fetch(ref, entries * WORD_BYTES);
     if (bytes === null) return ControlStatus.invalidParameter;
     return hash.setMapping(offset, new Uint32Array(bytes.buffer));
+  }
+
+  /** ADD_GREF_MAPPING: all of the list or none. */
+  private addGrants(queue: number, ref: number, entries: number): ControlStatus {
+    const list = this.fetchGrants(queue, ref, entries);
+    if (list === null || list.some(({ flags }) => (flags & ~GrefFlag.readOnly) !== 0))
+      return ControlStatus.invalidParameter;
+    const added = this.parts.grants(queue)!.add(list);
+    return added ? ControlStatus.success : ControlStatus.invalidParameter;
+  }
+
+  /** DEL_GREF_MAPPING: each entry by itself, with its status; the answer says how many. */
+  private removeGrants(queue: number, ref: number, entries: number): ControlStatus {
+    const list = this.fetchGrants(queue, ref, entries);
+    if (list === null) return ControlStatus.invalidParameter;
+    if (list.length === 0) return ControlStatus.success;
+    const { domain, guest, scratch } = this.parts;
+    const grants = this.parts.grants(queue)!;
+    const statuses = domain.memory.halves;
+    // The list is still in the page that it was fetched to: only its statuses change.
+    list.forEach((entry, i) => {
+      const removed = grants.remove(entry.ref);
+      if (removed) this.data++;
+      statuses[(scratch + i * grefEntry.size + GREF_STATUS) >>> 1] = removed
+        ? ControlStatus.success
+        : ControlStatus.invalidParameter;
+    });
+    this.batch.clear();
+    this.batch.toGrant(ref, 0, scratch, entries * grefEntry.size);
+    domain.foreign.copy(guest, this.batch);
+    return this.batch.status[0] === 0 ? ControlStatus.success : ControlStatus.invalidParameter;
+  }
+
+  /** A private copy of a list of grants; null when there is no such queue, or no such list. */
+  private fetchGrants(
+    queue: number,
+    ref: number,
+    entries: number,
+  ): (StaticGrant & { readonly flags: number })[] | null {
+    if (this.parts.grants(queue) === undefined || entries > MOST_LIST_ENTRIES) return null;
+    const bytes = this.fetch(ref, entries * grefEntry.size);
+    if (bytes === null) return null;
+    this.left = 1;
+    const view = new DataView(bytes.buffer);
+    return Array.from({ length: entries }, (_, i) => {
+      const at = i * grefEntry.size;
+      const flags = view.getUint16(at + GREF_FLAGS, true);
+      return { ref: view.getUint32(at + GREF, true), readOnly: (flags & GrefFlag.readOnly) !== 0, flags };
+    });
   }
 
   /** A private copy of the first bytes of a granted page: at most a page, as judged before. */

@@ -34,6 +34,11 @@ export interface Limits {
   readonly malformedInARow: number;
   /** Multicast groups that a guest may ask for (Linux: `XEN_NETBK_MCAST_MAX`). */
   readonly multicastGroups: number;
+  /**
+   * Pages that each queue's guest may have kept mapped (`GET_GREF_MAPPING_SIZE`). Few, since mappings are the whole
+   * driver domain's: 15 guests that take all they may still leave a lab's 4096 enough for every ring.
+   */
+  readonly staticGrants: number;
   /** How long a plugin's `probe` may take. */
   readonly probeTimeoutMs: number;
   /** How long a plugin's request to the guest's half waits for its answer when it does not say. */
@@ -70,6 +75,7 @@ export const defaultLimits: Limits = Object.freeze({
   stallTimeoutMs: 60_000,
   malformedInARow: 256,
   multicastGroups: 64,
+  staticGrants: 64,
   probeTimeoutMs: 5_000,
   requestTimeoutMs: 1_000,
   teardownTimeoutMs: 2_000,

@@ -9,7 +9,7 @@
 import { PAGE_BYTES, Segmentation, holdChain, releaseChain } from '@netaccel/core-hooks';
 import type { Address, Frame } from '@netaccel/core-hooks';
 import { GrantCopyBatch, GrantStatus } from '@netaccel/xen';
-import type { BackRing, Domain, DomainId } from '@netaccel/xen';
+import type { BackRing, Domain } from '@netaccel/xen';
 import {
   ExtraFlag,
   ExtraType,
@@ -23,6 +23,7 @@ import {
 } from '@netaccel/xen/netif';
 import { HashAlgorithm } from '@netaccel/xen/netif';
 import type { HashSettings } from './hash.js';
+import type { StaticGrants } from './static-grants.js';
 import { RxDrop } from './statistics.js';
 import type { Counters } from './statistics.js';
 
@@ -43,13 +44,13 @@ const HASH_ALGORITHM = extraHash.fields.algorithm.offset;
 const HASH_VALUE = extraHash.fields.value.offset >>> 2;
 
 /** Copies lined up at most: a ring of pages and, for each, a copied header before its payload. */
-const MOST_COPIES = 2 * RX_RING_SLOTS;
+export const MOST_COPIES = 2 * RX_RING_SLOTS;
 
 /** What a batch works on. */
 export interface BatchSurroundings {
   readonly domain: Domain;
-  readonly guest: DomainId;
   readonly ring: BackRing;
+  readonly grants: StaticGrants;
   readonly counters: Counters;
   /** Notifies the guest. */
   notify(): void;
@@ -194,9 +195,9 @@ export class ReceiveBatch {
   /** Copies, judges each status, publishes, notifies, releases. */
   commit(): void {
     const { copies, packets } = this;
-    const { ring, counters, domain, guest } = this.around;
+    const { ring, counters, grants } = this.around;
     if (packets === 0) return;
-    domain.foreign.copy(guest, copies);
+    grants.copy(copies);
     const { status, lengths, count } = copies;
     let bytes = 0;
     let failed = 0;

@@ -9,7 +9,7 @@
 import { Checksum, Segmentation } from '@netaccel/core-hooks';
 import type { Frame, FrameSink, Memory } from '@netaccel/core-hooks';
 import { GrantCopyBatch } from '@netaccel/xen';
-import type { BackRing, Domain, DomainId } from '@netaccel/xen';
+import type { BackRing, Domain } from '@netaccel/xen';
 import { MIN_SLOTS_PER_PACKET, Status, TX_RING_SLOTS, TxFlag } from '@netaccel/xen/netif';
 import type { TransmitBuffers } from './buffers.js';
 import { sumPseudo } from './checksum.js';
@@ -17,6 +17,7 @@ import type { Credit } from './credit.js';
 import { Gather, Gathered } from './gather.js';
 import { Headers, Protocol } from './headers.js';
 import type { MulticastGroups } from './multicast.js';
+import type { StaticGrants } from './static-grants.js';
 import { TxError } from './statistics.js';
 import type { Counters } from './statistics.js';
 
@@ -29,10 +30,10 @@ const GOOD_FOR_ONE_BAD = 8;
 /** What a queue's transmit half needs of its surroundings. */
 export interface TransmitSurroundings {
   readonly domain: Domain;
-  readonly guest: DomainId;
   readonly ring: BackRing;
   readonly network: FrameSink;
   readonly buffers: TransmitBuffers;
+  readonly grants: StaticGrants;
   readonly credit: Credit;
   readonly multicast: MulticastGroups;
   readonly counters: Counters;
@@ -83,7 +84,7 @@ export class GuestTransmit {
     if (!this.gatherBatch(budget)) return 0;
     if (this.packets === 0) return 0;
     if (this.batch.count > 0) {
-      this.around.domain.foreign.copy(this.around.guest, this.batch);
+      this.around.grants.copy(this.batch);
       this.deliverBatch();
     }
     this.respond();

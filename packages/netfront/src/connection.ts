@@ -20,6 +20,7 @@ import { ReceivePath } from './receive.js';
 import { FillTarget } from './receive-fill.js';
 import type { FillOptions } from './receive-fill.js';
 import { ReceiveRing } from './receive-ring.js';
+import { StaticGrants } from './static-grants.js';
 import { TransmitPath } from './transmit.js';
 import { TransmitBuffers } from './transmit-buffers.js';
 import type { TransmitBufferOptions } from './transmit-buffers.js';
@@ -74,6 +75,8 @@ export class Connection {
   readonly receive: ReceivePath;
   /** By which the backend is told how to hash; null when it does not offer that, or nobody asked for it. */
   readonly control: ControlRing | null;
+  /** Pages that the backend keeps mapped; null when it is not asked to. */
+  readonly grants: StaticGrants | null;
   /** What the backend must know to map and bind. */
   readonly keys: readonly QueueKeys[];
   /** Times that the task ran. */
@@ -117,7 +120,9 @@ export class Connection {
         parts.onReady,
       );
       this.receive = new ReceivePath(this.receiveRings, parts.stack, parts.queueUnits, counters);
-      this.control = agreement.hash === null ? null : this.openControl();
+      this.control = agreement.hash === null && !agreement.staticGrants ? null : this.openControl();
+      this.grants = agreement.staticGrants ? new StaticGrants(domain, backend, this.control!) : null;
+      this.releases.push(() => this.grants?.close());
     } catch (error) {
       this.giveBack();
       throw error;
@@ -127,8 +132,15 @@ export class Connection {
   /** The backend is there: frames may go, and the backend gets pages to fill. */
   open(): void {
     this.transmit.open();
+    void this.instruct();
+  }
+
+  /** What the backend is told by the control ring, one thing after the other. */
+  private async instruct(): Promise<void> {
     const { hash } = this.parts.agreement;
-    if (hash !== null) void this.control?.hash(hash, this.keys.length);
+    if (hash !== null) await this.control?.hash(hash, this.keys.length);
+    const readable = this.buffers.shared.refs;
+    await this.grants?.keep(this.receiveRings.map(({ refs: writable }) => ({ writable, readable })));
   }
 
   /** Asks for a poll. */
@@ -211,7 +223,8 @@ export class Connection {
       stops: this.transmit.describeStops(),
       fast: this.transmit.fast.describe(),
       freeBuffers: this.buffers.free,
-      hash: this.control?.state ?? null,
+      hash: this.parts.agreement.hash === null ? null : (this.control?.state ?? null),
+      staticGrants: this.grants?.state ?? null,
       queues: this.keys.map((keys, i) => ({
         ...keys,
         transmit: this.transmitRings[i]!.describe(),

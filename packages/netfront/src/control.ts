@@ -1,6 +1,7 @@
 /**
  * The guest's half of the control ring (netif.h): by it a guest asks its backend to hash received frames, and says
- * which queue each hash goes to. Optional; a backend that does not offer it spreads frames as it likes.
+ * which queue each hash goes to, and asks for pages that stay mapped (static-grants.ts). Optional; a backend that does
+ * not offer it spreads frames as it likes.
  *
  * Made and closed by the connection, outside of the frame path: requests are few, and one is under way at a time.
  * Pages are granted once. An answer that answers nothing is a breach; one that never comes costs nothing.
@@ -46,7 +47,7 @@ interface Answer {
 }
 
 /** The connection ended, or the backend refused. */
-class ControlError extends Error {}
+export class ControlError extends Error {}
 
 /** The guest's half. */
 export class ControlRing {
@@ -146,8 +147,11 @@ export class ControlRing {
     await this.ask('mapping', ControlType.setHashMapping, this.dataPage.refs[0], mapping.length, 0);
   }
 
-  /** Asks, and answers the data of a success. */
-  private async ask(what: string, type: number, first = 0, second = 0, third = 0): Promise<number> {
+  /**
+   * Asks, and answers the data of a success. One request at a time: the caller waits for the last one's answer.
+   * @throws ControlError when it is refused, or the connection ends.
+   */
+  async ask(what: string, type: number, first = 0, second = 0, third = 0): Promise<number> {
     const { status, data } = await this.send(type, first, second, third);
     if (status === ControlStatus.success) return data;
     const name = Object.entries(ControlStatus).find(([, value]) => value === status)?.[0] ?? String(status);

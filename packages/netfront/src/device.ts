@@ -134,6 +134,7 @@ export class Device {
       this.backend === XenbusState.Unknown;
     try {
       if (this.own !== XenbusState.Unknown && this.own !== XenbusState.Closed) {
+        await this.connection?.grants?.drop(this.options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS);
         await this.write(XenbusState.Closing);
         if (this.connection !== null)
           await within(loop, this.options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () => this.waiters.until(gone));

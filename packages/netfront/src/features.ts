@@ -29,6 +29,8 @@ export interface NetfrontFeatures {
   readonly trusted: boolean;
   /** How the backend shall hash received frames and spread them over the queues; null leaves it to the backend. */
   readonly hash: ReceiveHash | null;
+  /** The backend is asked to keep pages mapped, as many as it takes; false when left out. */
+  readonly staticGrants: boolean;
 }
 
 /** All that this side can do. */
@@ -42,6 +44,7 @@ export const ALL_FEATURES: NetfrontFeatures = {
   queues: 1,
   trusted: true,
   hash: null,
+  staticGrants: false,
 };
 
 /** What the backend may send. */
@@ -66,6 +69,8 @@ export interface Agreement {
   readonly trusted: boolean;
   /** There is a control ring, by which the backend is told how to hash. */
   readonly hash: ReceiveHash | null;
+  /** There is a control ring, by which the backend is asked to keep pages mapped. */
+  readonly staticGrants: boolean;
 }
 
 /** Keys of the backend's directory that are read, and what holds when one is absent. */
@@ -147,6 +152,7 @@ export async function agree(
     splitChannels: own.splitChannels && has('feature-split-event-channels'),
     trusted: own.trusted && parseKey(trustedKey, 1) !== 0,
     hash: has('feature-ctrl-ring') ? own.hash : null,
+    staticGrants: has('feature-ctrl-ring') && own.staticGrants,
   };
 }
 

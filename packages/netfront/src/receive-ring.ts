@@ -94,6 +94,11 @@ export class ReceiveRing {
     this.pool = new PagePool(pages, this.shared.address, () => this.shared.release(), raise);
   }
 
+  /** Grant references of its pages. */
+  get refs(): ArrayLike<number> {
+    return this.shared.refs;
+  }
+
   /** Index of the next response to take: how far the slow path's stream was delivered. */
   get consumed(): number {
     return this.ring.consumed;
