@@ -119,6 +119,11 @@ export class Connection {
     return this.fences.wait();
   }
 
+  /** Room before the data of each received slot, from the next packet on. */
+  setHeadroom(bytes: number): void {
+    if (!this.fenced) for (const { receive } of this.queues) receive.setHeadroom(bytes);
+  }
+
   /** Looks at all rings soon: credit or buffers came back. */
   raise(): void {
     for (const queue of this.queues) queue.raise();
@@ -242,6 +247,7 @@ export class Connection {
       breach,
     });
     this.queues.push(queue);
+    receive.setHeadroom(frontend.headroom);
     const txChannel = queue.bind((handler) => domain.events.bindInterdomain(guest, keys.txPort, handler));
     const rxPort = keys.rxPort;
     const rxChannel =

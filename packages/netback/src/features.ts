@@ -16,6 +16,8 @@ export interface BackendFeatures {
   readonly multicastControl: boolean;
   /** The guest may say how its frames are hashed and spread over its queues. */
   readonly controlRing: boolean;
+  /** The guest may ask for room before the data of each received slot. */
+  readonly xdpHeadroom: boolean;
 }
 
 /** Each feature's keys. */
@@ -27,6 +29,7 @@ export const featureKeys: Readonly<Record<keyof BackendFeatures, readonly string
   splitEventChannels: ['feature-split-event-channels'],
   multicastControl: ['feature-multicast-control', 'feature-dynamic-multicast-control'],
   controlRing: ['feature-ctrl-ring'],
+  xdpHeadroom: ['feature-xdp-headroom'],
 };
 
 /** Everything. */
@@ -38,6 +41,7 @@ export const allFeatures: BackendFeatures = {
   splitEventChannels: true,
   multicastControl: true,
   controlRing: true,
+  xdpHeadroom: true,
 };
 
 /** The keys that say so. Page flipping is history; copying is what there is. */

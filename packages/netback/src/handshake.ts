@@ -33,6 +33,8 @@ export interface HandshakeParts {
   features(): Readonly<Record<string, string>>;
   /** Reads the frontend's keys, maps, binds. Rejects with the reason when it cannot be served. */
   connect(): Promise<void>;
+  /** Reads again what the frontend may change while it is connected. */
+  reconfigure(): Promise<void>;
   /** Lets go of all that `connect` got; never rejects. Idempotent. */
   disconnect(): Promise<void>;
   /** The published state changed. */
@@ -174,6 +176,7 @@ export class Handshake {
         if (this.own === XenbusState.Initialising) await this.advertise();
         return this.connect();
       case 'reconfigure':
+        await this.parts.reconfigure();
         return this.enter(XenbusState.Reconfigured);
       case 'resume':
         return this.enter(XenbusState.Connected);

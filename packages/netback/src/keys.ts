@@ -4,7 +4,9 @@
  * All of it is the guest's word: numbers are parsed strictly and bounded, and a frontend whose keys make no
  * sense is refused with the reason in the store's `error/` directory. Called once for each connection.
  */
+import { PAGE_BYTES } from '@netaccel/core-hooks';
 import type { Store, StoreTransaction } from '@netaccel/xen/store';
+import { MAX_PACKET_BYTES, MIN_SLOTS_PER_PACKET } from '@netaccel/xen/netif';
 import type { PeerFeatures } from './peer.js';
 
 /** One queue's keys. */
@@ -27,6 +29,8 @@ export interface FrontendKeys {
   readonly multicastControl: boolean;
   /** Its control ring's page and port, or null when it has none. */
   readonly control: { readonly ref: number; readonly port: number } | null;
+  /** Bytes before the data of each received slot. */
+  readonly headroom: number;
 }
 
 /** A frontend's keys make no sense. */
@@ -42,6 +46,19 @@ export class FrontendKeyError extends Error {
 
 /** Says that the guest chooses its multicast groups. */
 export const MULTICAST_KEY = 'request-multicast-control';
+
+/** Says how many bytes of room the guest wants before the data of each received slot. */
+export const HEADROOM_KEY = 'xdp-headroom';
+/**
+ * The most with which the longest packet still fits in the slots of one. Linux takes up to 0x7fff, which is more than a
+ * page and would leave no room for any data.
+ */
+export const MOST_HEADROOM = PAGE_BYTES - Math.ceil(MAX_PACKET_BYTES / MIN_SLOTS_PER_PACKET);
+
+/** The room that a guest gets who asks for that; the extra info of each packet tells it. */
+export function parseHeadroom(text: string | null): number {
+  return Math.min(parseNumber(text) ?? 0, MOST_HEADROOM);
+}
 
 const LARGEST = 0xffff_ffff;
 
@@ -130,6 +147,12 @@ export function readFrontendKeys(store: Store, path: string, maxQueues: number):
       controlRef === null
         ? null
         : { ref: await at.number('ctrl-ring-ref'), port: await at.number('event-channel-ctrl') };
-    return { queues, features, multicastControl: await at.flag(MULTICAST_KEY), control };
+    return {
+      queues,
+      features,
+      multicastControl: await at.flag(MULTICAST_KEY),
+      control,
+      headroom: parseHeadroom(await at.read(HEADROOM_KEY)),
+    };
   });
 }

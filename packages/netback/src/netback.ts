@@ -19,7 +19,7 @@ import { allFeatures, featureValues } from './features.js';
 import type { BackendFeatures } from './features.js';
 import { Handshake, message } from './handshake.js';
 import { hasSameAddresses, readVifKeys } from './identity.js';
-import { MULTICAST_KEY, parseNumber, readFrontendKeys } from './keys.js';
+import { HEADROOM_KEY, MULTICAST_KEY, parseHeadroom, parseNumber, readFrontendKeys } from './keys.js';
 import { checkLimits, defaultLimits } from './limits.js';
 import type { Limits } from './limits.js';
 import { MulticastGroups } from './multicast.js';
@@ -124,6 +124,7 @@ export class Netback implements FrameSink {
       prepare: async () => this.slot?.rise(this.identity!, this.frontendPath),
       features: () => featureValues(this.features, this.limits.maxQueues),
       connect: () => this.connect(),
+      reconfigure: () => this.reconfigure(),
       disconnect: () => this.disconnect(),
       onState: (state, reason) => options.onState?.(stateName(state), reason),
       onGone: () => options.onGone?.(),
@@ -255,7 +256,11 @@ export class Netback implements FrameSink {
     this.connection = new Connection({
       domain,
       guest: frontend,
-      keys: this.features.controlRing ? keys : { ...keys, control: null },
+      keys: {
+        ...keys,
+        control: this.features.controlRing ? keys.control : null,
+        headroom: this.features.xdpHeadroom ? keys.headroom : 0,
+      },
       network,
       buffers: this.buffers!,
       credit: this.credit,
@@ -276,6 +281,13 @@ export class Netback implements FrameSink {
         () => void this.readMulticastControl(),
         { depth: 0 },
       );
+  }
+
+  /** What a guest may change while it is connected: the room before received data. */
+  private async reconfigure(): Promise<void> {
+    if (!this.features.xdpHeadroom) return;
+    const text = await this.options.domain.store.readOptional(`${this.frontendPath}/${HEADROOM_KEY}`);
+    this.connection?.setHeadroom(parseHeadroom(text));
   }
 
   /** The plugin goes first, while there are rings for its fence and a store for its last words. */

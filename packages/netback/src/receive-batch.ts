@@ -18,6 +18,7 @@ import {
   Status,
   extraGso,
   extraHash,
+  extraXdp,
   rxRequest,
   rxResponse,
 } from '@netaccel/xen/netif';
@@ -42,6 +43,7 @@ const GSO_TYPE = extraGso.fields.gsoType.offset;
 const HASH_TYPE = extraHash.fields.hashType.offset;
 const HASH_ALGORITHM = extraHash.fields.algorithm.offset;
 const HASH_VALUE = extraHash.fields.value.offset >>> 2;
+const HEADROOM = extraXdp.fields.headroom.offset >>> 1;
 
 /** Copies lined up at most: a ring of pages and, for each, a copied header before its payload. */
 export const MOST_COPIES = 2 * RX_RING_SLOTS;
@@ -74,6 +76,8 @@ export interface Piece {
 export class ReceiveBatch {
   /** Packets lined up. */
   packets = 0;
+  /** Bytes that are left free before the data of each slot (`xdp-headroom`). */
+  headroom = 0;
   /** Requests known to be posted and not taken. */
   posted = 0;
   private readonly copies = new GrantCopyBatch(MOST_COPIES);
@@ -140,10 +144,11 @@ export class ReceiveBatch {
    * @param hash what the frame was hashed to, or null.
    */
   place(frame: Frame, flags: number, piece: Piece | null, hash: HashSettings | null): void {
-    const { copies, copySlots } = this;
+    const { copies, copySlots, headroom } = this;
     const { ring } = this.around;
+    const room = PAGE_BYTES - headroom;
     const gso = piece === null && frame.segmentation !== Segmentation.none;
-    const extra = gso || hash !== null;
+    const extra = gso || hash !== null || headroom > 0;
     let left = piece === null ? frame.totalBytes : piece.headerBytes + piece.bytes;
     let part = frame;
     let from = piece?.from ?? 0;
@@ -162,7 +167,7 @@ export class ReceiveBatch {
       const at = ring.slot(index);
       const id = this.halves[(at >>> 1) + REQUEST_ID]!;
       const ref = this.words[(at >>> 2) + REQUEST_GREF]!;
-      const fill = left < PAGE_BYTES ? left : PAGE_BYTES;
+      const fill = left < room ? left : room;
       for (let done = 0; done < fill;) {
         if (sourceLeft === 0) {
           if (!inHeader) {
@@ -175,19 +180,21 @@ export class ReceiveBatch {
           continue;
         }
         const take = sourceLeft < fill - done ? sourceLeft : fill - done;
-        copySlots[copies.toGrant(ref, done, source, take)] = index;
+        copySlots[copies.toGrant(ref, headroom + done, source, take)] = index;
         source += take;
         sourceLeft -= take;
         done += take;
       }
       left -= fill;
-      this.answer(index, id, left > 0 ? flags | RxFlag.moreData : flags, fill);
+      // As in Linux the data are said to begin at the page, and the room to be a part of them.
+      this.answer(index, id, left > 0 ? flags | RxFlag.moreData : flags, headroom + fill);
       ring.consumed = (index + 1) >>> 0;
       this.posted--;
       flags = 0;
       // Extras follow the first slot.
-      if (first && gso) this.placeSegmentation(frame, hash !== null);
-      if (first && hash !== null) this.placeHash(hash);
+      if (first && gso) this.placeSegmentation(frame, hash !== null || headroom > 0);
+      if (first && hash !== null) this.placeHash(hash, headroom > 0);
+      if (first && headroom > 0) this.placeHeadroom();
     }
     this.copyEnds[this.packets++] = copies.count;
   }
@@ -283,8 +290,13 @@ export class ReceiveBatch {
     this.answerBytes[4 * at + GSO_TYPE] = frame.segmentation;
   }
 
-  private placeHash(hash: HashSettings): void {
-    const at = this.extraSlot(ExtraType.hash, false);
+  private placeHeadroom(): void {
+    const at = this.extraSlot(ExtraType.xdp, false);
+    this.answerHalves[2 * at + HEADROOM] = this.headroom;
+  }
+
+  private placeHash(hash: HashSettings, more: boolean): void {
+    const at = this.extraSlot(ExtraType.hash, more);
     this.answerBytes[4 * at + HASH_TYPE] = hash.type;
     this.answerBytes[4 * at + HASH_ALGORITHM] = HashAlgorithm.toeplitz;
     this.answers[at + HASH_VALUE] = hash.value;

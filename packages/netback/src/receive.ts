@@ -59,7 +59,10 @@ export class GuestReceive {
   private readonly piece: Piece = { header: 0, headerBytes: 0, from: 0, bytes: 0 };
   /** Bit n: segmentation n goes as it is. */
   private readonly segmentations: number;
-  private readonly longest: number;
+  /** Bytes of the longest packet that the guest takes. */
+  private longest = 0;
+  /** Bytes of the longest that goes without a further look; none do while there is room before their data. */
+  private plain = 0;
   private readonly anyBlank: boolean;
 
   constructor(private readonly around: ReceiveSurroundings) {
@@ -67,7 +70,6 @@ export class GuestReceive {
     this.memory = around.domain.memory;
     this.batch = new ReceiveBatch(around);
     this.anyBlank = peer.checksumIpv4 && peer.checksumIpv6;
-    this.longest = peer.scatterGather ? MAX_PACKET_BYTES : PAGE_BYTES;
     // A large segment's checksum is blank and its pages are many: a guest that cannot have those cannot have it.
     const { scatterGather } = peer;
     const tcpv4 = scatterGather && peer.segmentationTcpv4 && peer.checksumIpv4;
@@ -76,6 +78,16 @@ export class GuestReceive {
       (1 << Segmentation.none) |
       (tcpv4 ? 1 << Segmentation.tcpv4 : 0) |
       (tcpv6 ? 1 << Segmentation.tcpv6 : 0);
+    this.setHeadroom(0);
+  }
+
+  /** Room before the data of each slot (`xdp-headroom`), from the next frame on. */
+  setHeadroom(bytes: number): void {
+    this.commit();
+    this.batch.headroom = bytes;
+    const room = PAGE_BYTES - bytes;
+    this.longest = this.around.peer.scatterGather ? MAX_PACKET_BYTES : room;
+    this.plain = bytes > 0 ? -1 : this.longest;
   }
 
   /** Frames that ever waited. */
@@ -175,7 +187,7 @@ export class GuestReceive {
     if (
       ((this.segmentations >>> frame.segmentation) & 1) === 0 ||
       (frame.checksum === Checksum.blank && !this.anyBlank) ||
-      bytes > this.longest
+      bytes > this.plain
     )
       return this.offerDegraded(frame);
     const hash = this.hashOf(frame);
@@ -193,11 +205,12 @@ export class GuestReceive {
     return true;
   }
 
-  /** Takes a frame that the guest cannot take as it is. */
+  /** Takes a frame that the guest cannot take as it is, or that wants room before its data. */
   private offerDegraded(frame: Frame): boolean {
     const { parsed, memory } = this;
-    const cut = frame.segmentation !== Segmentation.none;
-    const blank = frame.checksum === Checksum.blank;
+    const large = frame.segmentation !== Segmentation.none;
+    const cut = ((this.segmentations >>> frame.segmentation) & 1) === 0;
+    const blank = frame.checksum === Checksum.blank && !this.anyBlank;
     // Only what lies in one piece is understood; the backlog makes one piece of a chain.
     if (frame.next !== null && frame.length < Math.min(frame.totalBytes, MOST_HEADER_BYTES)) {
       this.needed = 1;
@@ -214,23 +227,24 @@ export class GuestReceive {
       : frame.totalBytes;
     if (longest > this.longest) return this.dropped(RxDrop['too-long']);
     const hash = this.hashOf(frame);
-    const slots = segments * (pages(longest) + (hash === null ? 0 : 1));
+    const { headroom } = this.batch;
+    const extras = (large && !cut ? 1 : 0) + (hash === null ? 0 : 1) + (headroom > 0 ? 1 : 0);
+    const slots = segments * (Math.ceil(longest / (PAGE_BYTES - headroom)) + extras);
     if (slots > RX_RING_SLOTS) return this.dropped(RxDrop['too-many-segments']);
     if (!this.has(slots)) return false;
     if (this.headersUsed + segments > RX_RING_SLOTS) this.commit();
     if (!this.fits(frame, slots + 2 * segments)) return true;
 
-    if (cut || (blank && !this.takesBlank())) this.placeRewritten(frame, segments, hash);
+    if (cut || (blank && !this.takesBlank())) this.placeRewritten(frame, cut, segments, hash);
     else this.batch.place(frame, CHECKSUM_FLAGS[frame.checksum], null, hash);
     this.batch.hold(frame);
     return true;
   }
 
   /** Lines up a frame with headers of our own: as its segments, or as itself with its checksum filled. */
-  private placeRewritten(frame: Frame, segments: number, hash: HashSettings | null): void {
+  private placeRewritten(frame: Frame, cut: boolean, segments: number, hash: HashSettings | null): void {
     const { parsed, memory, piece } = this;
     const { counters } = this.around;
-    const cut = frame.segmentation !== Segmentation.none;
     const blank = this.takesBlank();
     // What software filled is for the guest to verify: it rests on the sender's pseudo header.
     const flags = CHECKSUM_FLAGS[blank ? Checksum.blank : Checksum.unknown];

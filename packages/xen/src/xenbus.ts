@@ -59,7 +59,7 @@ export function statesToWrite(own: XenbusStateValue, reaction: Reaction): readon
 
 /** Name of a frontend's reaction. */
 export type FrontendReaction =
-  'none' | 'publish' | 'connect' | 'close' | 'linger' | 'closed' | 'reconnect' | 'remove';
+  'none' | 'publish' | 'connect' | 'resume' | 'close' | 'linger' | 'closed' | 'reconnect' | 'remove';
 
 /** Name of a backend's reaction. */
 export type BackendReaction =
@@ -85,6 +85,7 @@ export const FRONTEND_REACTIONS: Readonly<Record<FrontendReaction, Reaction>> = 
     then: ['Connected'],
   },
   connect: { does: 'carrier on, fill the receive ring, announce the address (gratuitous ARP)', then: [] },
+  resume: { does: 'the backend has taken up what was changed while connected', then: ['Connected'] },
   close: {
     does: 'carrier off, detach the plugin, stop the queues, end the grants, close the channels',
     then: ['Closing', 'Closed'],
@@ -158,7 +159,8 @@ export const FRONTEND_TABLE: ReactionTable<FrontendReaction> = {
   Connected: { ...frontendStray, Connected: 'connect' },
   Closing: row('none', { Unknown: 'closed', Closing: 'closed', Closed: 'closed' }),
   Closed: row('none', { InitWait: 'reconnect' }),
-  Reconfiguring: frontendStray,
+  // It wrote so itself, to change what may change while connected, and its rings go on meanwhile.
+  Reconfiguring: { ...frontendStray, Reconfigured: 'resume' },
   Reconfigured: frontendStray,
 };
 

@@ -96,6 +96,8 @@ export const RX_RING_SLOTS = 256;
 export const MIN_SLOTS_PER_PACKET = 18;
 /** Most bytes in one packet (`XEN_NETIF_MAX_TX_SIZE`). */
 export const MAX_PACKET_BYTES = 0xffff;
+/** Most that `xdp-headroom` may say (Linux: `XEN_NETIF_MAX_XDP_HEADROOM`). */
+export const MAX_XDP_HEADROOM = 0x7fff;
 /** Bytes of an Ethernet header: the least that makes a packet. */
 export const ETHERNET_HEADER_BYTES = 14;
 

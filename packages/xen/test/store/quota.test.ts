@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { QUOTAS, QUOTA_NAMES, StoreServer, type QuotaName } from '../../src/store/index.js';
+import {
+  MessageType,
+  QUOTAS,
+  QUOTA_NAMES,
+  StoreServer,
+  stringToBytes,
+  type QuotaName,
+} from '../../src/store/index.js';
 import { RawClient } from './raw-client.js';
 
 function setUp(quotas: Partial<Record<QuotaName, number>>): {
@@ -13,6 +20,44 @@ function setUp(quotas: Partial<Record<QuotaName, number>>): {
   dom0.write('/g', '');
   dom0.ask('SET_PERMS', '/g|n5|');
   return { server, dom0, guest };
+}
+
+/** A store with a clock that stands until it is told to go on. */
+function clocked(quotas: Partial<Record<QuotaName, number>>) {
+  const timers: { at: number; run: () => void }[] = [];
+  let nowMs = 0;
+  const clock = {
+    now: () => nowMs,
+    after: (ms: number, run: () => void) => {
+      const timer = { at: nowMs + ms, run };
+      timers.push(timer);
+      return () => void (timers.includes(timer) && timers.splice(timers.indexOf(timer), 1));
+    },
+    advance(ms: number): void {
+      const end = nowMs + ms;
+      for (;;) {
+        const next = timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+        if (next === undefined) break;
+        timers.splice(timers.indexOf(next), 1);
+        nowMs = Math.max(nowMs, next.at);
+        next.run();
+      }
+      nowMs = end;
+    },
+  };
+  const server = new StoreServer({ quotas, clock });
+  const dom0 = new RawClient(server, 0);
+  const guest = new RawClient(server, 5);
+  dom0.write('/g', '');
+  /** Sends reads; answers a function that says how many of them have their reply. */
+  const ask = (client: RawClient, count: number): (() => number) => {
+    const ids = Array.from({ length: count }, () => client.send(MessageType.READ, stringToBytes('/g\0')));
+    return () => {
+      const there = new Set(client.received.map(({ requestId }) => requestId));
+      return ids.filter((id) => there.has(id)).length;
+    };
+  };
+  return { clock, server, dom0, guest, ask };
 }
 
 describe('a quota', () => {
@@ -114,6 +159,46 @@ describe('a quota', () => {
     expect(guest.ask('SET_PERMS', '/g|n5|r6|')).toBe('OK|');
     expect(guest.ask('SET_PERMS', '/g|n5|r6|r7|')).toBe('ENOSPC');
     expect(dom0.ask('SET_PERMS', '/g|n5|r6|r7|')).toBe('OK|');
+  });
+
+  it('of requests answers a burst at once, then as many a second as its rate says; nothing is refused or lost', () => {
+    const { clock, guest, dom0, ask } = clocked({});
+    expect([QUOTAS['request-rate'].initial, QUOTAS['request-burst'].initial]).toEqual([2000, 1000]);
+    const answered = ask(guest, 3000);
+    const burst = answered();
+    // One request too many is what puts a domain into debt.
+    expect(burst).toBe(1001);
+    clock.advance(100);
+    expect(answered() - burst).toBeGreaterThanOrEqual(199);
+    expect(answered() - burst).toBeLessThanOrEqual(201);
+    // Whoever else asks is not held up.
+    expect(dom0.read('/g')).toBe('');
+    expect(new RawClient(dom0.server, 6).ask('GET_DOMAIN_PATH', '6|')).toBe('/local/domain/6|');
+    clock.advance(899);
+    expect(answered()).toBeGreaterThanOrEqual(burst + 1990);
+    clock.advance(10);
+    expect(answered()).toBe(3000);
+  });
+
+  it('of requests comes back with time, up to the burst, and is a domain’s, not a connection’s', () => {
+    const { clock, guest, ask } = clocked({ 'request-rate': 10, 'request-burst': 5 });
+    const first = ask(guest, 8);
+    expect(first()).toBe(6);
+    const second = new RawClient(guest.server, 5);
+    const others = ask(second, 1);
+    expect(others()).toBe(0);
+    clock.advance(60_000);
+    expect([first(), others()]).toEqual([8, 1]);
+    clock.advance(60_000);
+    expect(ask(guest, 50)()).toBe(6);
+  });
+
+  it('of requests does not hold domain 0 back, and a domain that comes again begins anew', () => {
+    const { guest, dom0, ask } = clocked({ 'request-rate': 1, 'request-burst': 3 });
+    expect(ask(dom0, 500)()).toBe(500);
+    expect(ask(guest, 10)()).toBe(4);
+    dom0.ask('RELEASE', '5|');
+    expect(ask(new RawClient(dom0.server, 5), 10)()).toBe(4);
   });
 
   it('of 0 is none', () => {

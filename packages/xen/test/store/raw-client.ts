@@ -38,7 +38,7 @@ export class RawClient {
   #requestId = 0;
 
   constructor(
-    server: StoreServer,
+    readonly server: StoreServer,
     readonly domid: number,
   ) {
     this.connection = server.connect(
