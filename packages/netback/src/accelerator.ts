@@ -174,6 +174,12 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     this.wake();
   }
 
+  /** The guest may carry another mtu: as {@link identify}, but one that changes it without end has to wait. */
+  remeasure(vif: VifIdentity): void {
+    this.vif = vif;
+    this.wake();
+  }
+
   /** The rate limit came, went or changed. */
   rateChanged(): void {
     this.wake();

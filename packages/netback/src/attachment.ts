@@ -54,7 +54,7 @@ export function whyDetach(
   if (now.portName !== hold.name) return `the key "accel" is now ${now.portName ?? 'absent'}`;
   if (registry.get(definition.name) !== definition) return `${definition.name} is unloaded`;
   if (now.accelerators.port(hold.name)?.device !== hold.device) return `NIC port ${hold.name} is gone`;
-  if (scope !== null && vif !== now.vif) return 'the addresses of the vif have changed';
+  if (scope !== null && vif !== now.vif) return 'the addresses or the mtu of the vif have changed';
   const unlimited = whyNotLimited(definition, now.rateBytesPerSecond);
   if (unlimited !== null) return unlimited;
   if (scope !== null && now.half !== XenbusState.Connected)

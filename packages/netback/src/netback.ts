@@ -83,7 +83,8 @@ export class Netback implements FrameSink {
   private readonly handshake: Handshake;
   private readonly slot: AcceleratorSlot | null;
   private readonly watches: Watch[] = [];
-  private controlWatch: Watch | null = null;
+  /** Of keys that the guest, or the toolstack for it, may change while it is connected. */
+  private readonly guestWatches: Watch[] = [];
   private buffers: TransmitBuffers | null = null;
   private connection: Connection | null = null;
   private identity: VifIdentity | null = null;
@@ -240,9 +241,11 @@ export class Netback implements FrameSink {
     if (before === null) return;
     try {
       const { identity } = await readVifKeys(domain.store, this.path, domain.id, frontend, handle);
-      if (this.identity !== before || hasSameAddresses(identity, before)) return;
-      this.identity = { ...identity, mtu: before.mtu };
-      this.slot?.identify(this.identity);
+      const same = hasSameAddresses(identity, before);
+      if (this.identity !== before || (same && identity.mtu === before.mtu)) return;
+      this.identity = identity;
+      if (same) this.slot?.remeasure(identity);
+      else this.slot?.identify(identity);
     } catch (error) {
       domain.log('warn', `vif ${this.path}: it stays who it is: ${message(error)}`);
     }
@@ -275,12 +278,12 @@ export class Netback implements FrameSink {
         this.writeCarrier(!stalled);
       },
     });
-    if (this.features.multicastControl)
-      this.controlWatch = await domain.store.watch(
-        `${this.frontendPath}/${MULTICAST_KEY}`,
-        () => void this.readMulticastControl(),
-        { depth: 0 },
-      );
+    const watch = async (key: string, look: () => void): Promise<void> => {
+      const path = `${this.frontendPath}/${key}`;
+      this.guestWatches.push(await domain.store.watch(path, look, { depth: 0 }));
+    };
+    await watch('mtu', () => void this.readIdentity());
+    if (this.features.multicastControl) await watch(MULTICAST_KEY, () => void this.readMulticastControl());
   }
 
   /** What a guest may change while it is connected: the room before received data. */
@@ -293,11 +296,10 @@ export class Netback implements FrameSink {
   /** The plugin goes first, while there are rings for its fence and a store for its last words. */
   private async disconnect(): Promise<void> {
     await this.slot?.sink();
-    const { connection, controlWatch } = this;
+    const { connection } = this;
     this.connection = null;
     connection?.close();
-    this.controlWatch = null;
-    await controlWatch?.remove();
+    for (const watch of this.guestWatches.splice(0)) await watch.remove();
   }
 
   /** A guest may ask for control of its groups, and give it up, at any time. */

@@ -3,6 +3,7 @@
  * change a granted page while the stack reads it. Made by the connection when it is needed, used by the
  * receive rings.
  */
+import { PAGE_BYTES } from '@netaccel/core-hooks';
 import type { Frame } from '@netaccel/core-hooks';
 import type { Domain } from '@netaccel/xen';
 import { PagePool } from './page-pool.js';
@@ -42,8 +43,10 @@ export class BouncePages {
         return null;
       }
       page.holders = 1;
-      page.describe(page.home, f.length);
-      this.memory.copy(page.home, f.address, f.length);
+      // At the same place of its page: whoever asked for room before the data has it.
+      const at = page.home + (f.address & (PAGE_BYTES - 1));
+      page.describe(at, f.length);
+      this.memory.copy(at, f.address, f.length);
       if (last === null) first = page;
       else last.next = page;
       last = page;

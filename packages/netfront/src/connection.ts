@@ -16,6 +16,8 @@ import type { Counters } from './counters.js';
 import { SlowFlows } from './flow.js';
 import type { Agreement } from './features.js';
 import type { Hooks } from './hooks.js';
+import { GroupFilter } from './multicast.js';
+import type { GroupParts } from './multicast.js';
 import { ReceivePath } from './receive.js';
 import { FillTarget } from './receive-fill.js';
 import type { FillOptions } from './receive-fill.js';
@@ -44,6 +46,10 @@ export interface ConnectionParts {
   readonly queueUnits: number;
   /** Where ring indices begin: tests say near 2^32. */
   readonly firstIndex: number;
+  /** Groups to join; null: all are wanted. */
+  readonly wantedGroups: readonly Uint8Array[] | null;
+  /** What became of them. */
+  readonly onGroups: Pick<GroupParts, 'onJoined' | 'onRefused'>;
   /** A stopped queue goes again. */
   readonly onReady: () => void;
   /** The backend is not believed any more: close this connection. */
@@ -77,6 +83,8 @@ export class Connection {
   readonly control: ControlRing | null;
   /** Pages that the backend keeps mapped; null when it is not asked to. */
   readonly grants: StaticGrants | null;
+  /** The groups that were joined; null when the backend does not let them be chosen. */
+  readonly groups: GroupFilter | null;
   /** What the backend must know to map and bind. */
   readonly keys: readonly QueueKeys[];
   /** Times that the task ran. */
@@ -123,6 +131,7 @@ export class Connection {
       this.control = agreement.hash === null && !agreement.staticGrants ? null : this.openControl();
       this.grants = agreement.staticGrants ? new StaticGrants(domain, backend, this.control!) : null;
       this.releases.push(() => this.grants?.close());
+      this.groups = agreement.multicast === 'none' ? null : this.openGroups(raise);
     } catch (error) {
       this.giveBack();
       throw error;
@@ -132,6 +141,7 @@ export class Connection {
   /** The backend is there: frames may go, and the backend gets pages to fill. */
   open(): void {
     this.transmit.open();
+    this.groups?.start();
     void this.instruct();
   }
 
@@ -225,6 +235,7 @@ export class Connection {
       freeBuffers: this.buffers.free,
       hash: this.parts.agreement.hash === null ? null : (this.control?.state ?? null),
       staticGrants: this.grants?.state ?? null,
+      groups: this.groups?.describe() ?? null,
       queues: this.keys.map((keys, i) => ({
         ...keys,
         transmit: this.transmitRings[i]!.describe(),
@@ -238,6 +249,13 @@ export class Connection {
     const control = new ControlRing(domain, backend, firstIndex, (reason) => this.fence(reason));
     this.releases.push(() => control.close());
     return control;
+  }
+
+  private openGroups(raise: () => void): GroupFilter {
+    const { wantedGroups, onGroups } = this.parts;
+    const groups = new GroupFilter(this.transmitRings[0]!, raise, onGroups);
+    groups.want(wantedGroups);
+    return groups;
   }
 
   /** Makes one queue's rings and channels. What was got is in `releases`, whatever fails. */
@@ -271,7 +289,7 @@ export class Connection {
       backend,
       rx.address,
       this.parts.receivePages,
-      new FillTarget(this.parts.fill, agreement.receive.scatterGather),
+      new FillTarget(this.parts.fill, agreement.receive.scatterGather, agreement.headroom !== null),
       agreement.receive,
       counters,
       bounce === null ? null : (head) => bounce.copy(head),
@@ -322,6 +340,7 @@ export class Connection {
     if (received + misplaced > 0) this.parts.stack.flush();
     this.post();
     transmit.step();
+    if (this.groups !== null && !this.broken) this.groups.pump();
     if (!this.broken) this.fence(this.breach());
     if (this.whenDry !== null && !receive.fastMore && transmit.fast.inFlight === 0) {
       this.whenDry();

@@ -16,7 +16,7 @@ import { Connection } from './connection.js';
 import type { Counters } from './counters.js';
 import { within } from './deadline.js';
 import { ALL_FEATURES, agree, parseKey } from './features.js';
-import type { Agreement, NetfrontFeatures } from './features.js';
+import type { Agreement } from './features.js';
 import { publishError, publishKeys, readDevice } from './handshake.js';
 import type { DeviceKeys } from './handshake.js';
 import { messageOf } from './hooks.js';
@@ -26,6 +26,7 @@ import { FIRST_PAUSE_MS, Pauses } from './pauses.js';
 import type { TransmitPath } from './transmit.js';
 import { Waiters } from './waiters.js';
 import { watchValue } from './watch-value.js';
+import { WhileConnected } from './while-connected.js';
 
 const CLOSE_TIMEOUT_MS = 5000;
 /** How long a suspend waits for the frames that were taken to be sent. */
@@ -35,7 +36,8 @@ const DRAIN_TIMEOUT_MS = 1000;
 export class Device {
   /** Its directory in the store. */
   readonly path: string;
-  private readonly features: NetfrontFeatures;
+  /** What may change while it is connected. */
+  readonly changes: WhileConnected;
   /** This half's state. */
   own: XenbusStateValue = XenbusState.Unknown;
   /** The backend's. */
@@ -54,7 +56,8 @@ export class Device {
   /** Why it is not connected; null when there is nothing to say. */
   reason: string | null = null;
   private linkUp = true;
-  private opened = false;
+  /** The backend is there. */
+  opened = false;
   /** What the backend did, found by the data path; the loop closes the connection. */
   private breach: string | null = null;
   /** When it looks at its backend again. */
@@ -65,7 +68,8 @@ export class Device {
   private beginning: Promise<void> = Promise.resolve();
   private due = false;
   private running: Promise<void> | null = null;
-  private readonly waiters = new Waiters();
+  /** Told whenever something has changed. */
+  readonly waiters = new Waiters();
 
   /**
    * @param options what the vif is made with.
@@ -78,8 +82,8 @@ export class Device {
     private readonly onTotals: (totals: AcceleratorStatistics) => void,
   ) {
     this.path = `device/vif/${options.handle}`;
-    this.features = { ...ALL_FEATURES, ...options.features };
     this.pauses = new Pauses(options.domain.loop, () => this.wake());
+    this.changes = new WhileConnected(this, { ...ALL_FEATURES, ...options.features }, options);
   }
 
   /** Frames can go: a backend is connected and says that its link is up. */
@@ -172,6 +176,8 @@ export class Device {
     };
     this.watches.push(await watchState(domain.store, backendPath, seen, complain));
     this.watches.push(await watchValue(domain.store, `${backendPath}/carrier`, link, complain));
+    const mtu = (value: string | null): void => this.changes.mtuSaid(value);
+    this.watches.push(await watchValue(domain.store, `${this.path}/mtu`, mtu, complain));
   }
 
   /** The loop does not touch the device any more. */
@@ -184,7 +190,8 @@ export class Device {
     while (this.running !== null) await this.running;
   }
 
-  private wake(): void {
+  /** The loop looks again. */
+  wake(): void {
     this.due = true;
     this.running ??= this.run().finally(() => (this.running = null));
   }
@@ -204,6 +211,13 @@ export class Device {
 
   private async step(): Promise<void> {
     if (this.breach !== null) return this.fence(this.breach);
+    const renewal = this.changes.takeRenewal();
+    if (renewal !== null) return this.renew(renewal);
+    if (this.changes.takeRemeasured() && this.opened && this.connection !== null) {
+      // A plugin knows one mtu for its life: it goes and comes again.
+      await this.slot?.stop();
+      await this.startAccelerator(this.connection);
+    }
     const reaction = frontendReaction(this.own, this.backend);
     switch (reaction) {
       case 'none':
@@ -212,6 +226,9 @@ export class Device {
         return this.publish();
       case 'connect':
         return this.open();
+      case 'resume':
+        await this.write(XenbusState.Connected);
+        break;
       case 'linger':
       case 'close':
         if (reaction === 'linger' && this.mayReturn()) return;
@@ -234,6 +251,17 @@ export class Device {
     this.due = true;
   }
 
+  /** Closes, and starts over at once: what was changed holds for a connection from its beginning. */
+  private async renew(reason: string): Promise<void> {
+    this.log('info', `connects anew: ${reason}`);
+    await this.disconnect();
+    await this.write(XenbusState.Closing);
+    await this.write(XenbusState.Closed);
+    this.keys = await readDevice(this.options.domain, this.path, this.options.handle);
+    await this.write(XenbusState.Initialising);
+    this.due = true;
+  }
+
   /** Whether a closing backend still has time to come back; the loop looks again when it has not. */
   private mayReturn(): boolean {
     if (this.closingSince === null) {
@@ -247,11 +275,14 @@ export class Device {
   private async publish(): Promise<void> {
     const { domain } = this.options;
     const keys = this.keys!;
-    this.agreement = await agree(domain.store, keys.backendPath, this.features, keys.trusted);
+    const { features } = this.changes;
+    this.agreement = await agree(domain.store, keys.backendPath, features, keys.trusted);
     this.closeConnection();
     this.connection = new Connection({
       ...connectionOptions(this.options, this.agreement, keys.vif),
       counters: this.counters,
+      wantedGroups: features.groups,
+      onGroups: this.changes,
       onReady: () => this.options.onReady?.(),
       onBreach: (reason) => {
         this.breach = reason;
@@ -261,7 +292,7 @@ export class Device {
     this.transmit = this.connection.transmit;
     const { keys: queues, control } = this.connection;
     const ring = control?.keys ?? null;
-    if (await publishKeys(domain.store, this.path, queues, ring, this.features, this.agreement)) {
+    if (await publishKeys(domain.store, this.path, queues, ring, features, this.agreement)) {
       this.own = XenbusState.Connected;
       this.connection.raise();
     } else {
@@ -363,7 +394,7 @@ export class Device {
   }
 
   /** Writes this half's state; a device that is gone from the store is Unknown. */
-  private async write(state: XenbusStateValue): Promise<void> {
+  async write(state: XenbusStateValue): Promise<void> {
     if (this.own === state) return;
     const there = await switchState(this.options.domain.store, this.path, state);
     this.own = there ? state : XenbusState.Unknown;
@@ -386,7 +417,8 @@ export class Device {
     this.options.onState?.(this.state);
   }
 
-  private log(level: 'debug' | 'info' | 'warn' | 'error', message: string): void {
+  /** One line for the operator. */
+  log(level: 'debug' | 'info' | 'warn' | 'error', message: string): void {
     this.options.domain.log(level, `vif ${this.options.handle}: ${message}`);
   }
 }

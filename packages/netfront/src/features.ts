@@ -4,6 +4,7 @@
  *
  * The keys and their defaults are those of netif.h; a value that is no number counts as absent, as in Linux.
  */
+import { MAX_XDP_HEADROOM } from '@netaccel/xen/netif';
 import type { Store } from '@netaccel/xen/store';
 import type { TransmitFeatures } from './transmit.js';
 import type { ReceiveFeatures } from './receive-scan.js';
@@ -31,6 +32,13 @@ export interface NetfrontFeatures {
   readonly hash: ReceiveHash | null;
   /** The backend is asked to keep pages mapped, as many as it takes; false when left out. */
   readonly staticGrants: boolean;
+  /** Bytes of room that are wanted before the data of each received page (`xdp-headroom`); 0 when left out. */
+  readonly headroom: number;
+  /**
+   * Group addresses that frames are wanted of, six bytes each: the backend is asked to keep the others back. Null, when
+   * left out: all groups.
+   */
+  readonly groups: readonly Uint8Array[] | null;
 }
 
 /** All that this side can do. */
@@ -45,6 +53,8 @@ export const ALL_FEATURES: NetfrontFeatures = {
   trusted: true,
   hash: null,
   staticGrants: false,
+  headroom: 0,
+  groups: null,
 };
 
 /** What the backend may send. */
@@ -71,7 +81,14 @@ export interface Agreement {
   readonly hash: ReceiveHash | null;
   /** There is a control ring, by which the backend is asked to keep pages mapped. */
   readonly staticGrants: boolean;
+  /** Bytes of room that are asked for before received data; null when the backend leaves none. */
+  readonly headroom: number | null;
+  /** How the backend lets group frames be chosen: not at all, for the whole of a connection, or at any time. */
+  readonly multicast: MulticastControl;
 }
+
+/** What a backend offers of multicast control (netif.h). */
+export type MulticastControl = 'none' | 'static' | 'dynamic';
 
 /** Keys of the backend's directory that are read, and what holds when one is absent. */
 export const BACKEND_KEYS = {
@@ -83,6 +100,9 @@ export const BACKEND_KEYS = {
   'feature-split-event-channels': 0,
   'feature-rx-copy': 0,
   'feature-ctrl-ring': 0,
+  'feature-xdp-headroom': 0,
+  'feature-multicast-control': 0,
+  'feature-dynamic-multicast-control': 0,
   'multi-queue-max-queues': 1,
 } as const;
 
@@ -153,6 +173,12 @@ export async function agree(
     trusted: own.trusted && parseKey(trustedKey, 1) !== 0,
     hash: has('feature-ctrl-ring') ? own.hash : null,
     staticGrants: has('feature-ctrl-ring') && own.staticGrants,
+    headroom: has('feature-xdp-headroom') ? Math.min(own.headroom, MAX_XDP_HEADROOM) : null,
+    multicast: !has('feature-multicast-control')
+      ? 'none'
+      : has('feature-dynamic-multicast-control')
+        ? 'dynamic'
+        : 'static',
   };
 }
 
@@ -160,7 +186,7 @@ export async function agree(
  * The feature keys that this side writes. As in Linux's netfront, what is not wanted is left out, except
  * `feature-no-csum-offload`, which says no by being there.
  */
-export function frontendKeys(own: NetfrontFeatures): Record<string, string> {
+export function frontendKeys(own: NetfrontFeatures, agreement: Agreement): Record<string, string> {
   const keys: Record<string, string> = { 'request-rx-copy': '1', 'feature-rx-notify': '1' };
   if (own.scatterGather) {
     keys['feature-sg'] = '1';
@@ -169,6 +195,9 @@ export function frontendKeys(own: NetfrontFeatures): Record<string, string> {
   }
   if (!own.checksumIpv4) keys['feature-no-csum-offload'] = '1';
   if (own.checksumIpv6) keys['feature-ipv6-csum-offload'] = '1';
+  if (agreement.headroom !== null) keys['xdp-headroom'] = String(agreement.headroom);
+  // With a backend that lets it change at any time, the groups are joined first and this is asked for then.
+  if (own.groups !== null && agreement.multicast === 'static') keys['request-multicast-control'] = '1';
   return keys;
 }
 
@@ -189,4 +218,6 @@ export const OWN_KEYS = [
   'feature-gso-tcpv6',
   'feature-no-csum-offload',
   'feature-ipv6-csum-offload',
+  'xdp-headroom',
+  'request-multicast-control',
 ] as const;

@@ -49,6 +49,11 @@ export function parseMac(text: string | null): Uint8Array | null {
   return Uint8Array.from(text.split(':'), (part) => parseInt(part, 16));
 }
 
+/** The payload that the key `mtu` allows. */
+export function parseMtu(text: string | null): number {
+  return Math.min(MOST_MTU, Math.max(LEAST_MTU, parseKey(text, DEFAULT_MTU)));
+}
+
 /**
  * Reads who the device is, from the frontend's directory.
  * @throws DeviceError, StoreError.
@@ -71,7 +76,7 @@ export async function readDevice(domain: Domain, path: string, handle: number): 
       'BAD_MAC',
       `${path}/mac: expected six hexadecimal bytes with colons, saw ${JSON.stringify(macText)}; set the vif's MAC address`,
     );
-  const mtu = Math.min(MOST_MTU, Math.max(LEAST_MTU, parseKey(mtuText ?? null, DEFAULT_MTU)));
+  const mtu = parseMtu(mtuText ?? null);
   return { vif: { handle, guest: domain.id, backend, mac, mtu }, backendPath, trusted: trusted ?? null };
 }
 
@@ -114,9 +119,21 @@ export function publishKeys(
       await store.write(`${path}/ctrl-ring-ref`, String(control.ref), tx);
       await store.write(`${path}/event-channel-ctrl`, String(control.port), tx);
     }
-    for (const [key, value] of Object.entries(frontendKeys(own)))
+    for (const [key, value] of Object.entries(frontendKeys(own, agreement)))
       await store.write(`${path}/${key}`, value, tx);
     return switchState(store, path, XenbusState.Connected, tx);
+  });
+}
+
+/**
+ * Says that the frontend has changed what it may change while connected: the room that it wants before received data.
+ * @returns false when the device is gone from the store.
+ */
+export function publishHeadroom(store: Store, path: string, headroom: number): Promise<boolean> {
+  return store.transaction(async (tx) => {
+    if (!(await switchState(store, path, XenbusState.Reconfiguring, tx))) return false;
+    await store.write(`${path}/xdp-headroom`, String(headroom), tx);
+    return true;
   });
 }
 

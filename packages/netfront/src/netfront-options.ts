@@ -50,6 +50,8 @@ export interface NetfrontOptions {
   readonly onReady?: () => void;
   /** A backend is connected: the stack announces its addresses (gratuitous ARP). */
   readonly onConnected?: (vif: VifIdentity) => void;
+  /** The toolstack allows another payload than before; `vif.mtu` has it. */
+  readonly onMtu?: (mtu: number) => void;
   /** The device or its accelerator changed its state. */
   readonly onState?: (state: NetfrontState) => void;
 }

@@ -95,6 +95,25 @@ export class Netfront {
     return transmit !== null && transmit.startXmit(frame, more);
   }
 
+  /**
+   * Asks for room before the data of each received page, now and for later connections; the backend may leave less, and
+   * says so with each frame. Traffic goes on meanwhile.
+   * @returns whether the backend has taken it up; false when it leaves no room or there is no connection now.
+   */
+  setHeadroom(bytes: number): Promise<boolean> {
+    return this.device.changes.setHeadroom(bytes);
+  }
+
+  /**
+   * The multicast groups whose frames are wanted, now and for later connections; null: all. With a backend that lets
+   * them be chosen at any time frames of other groups stop once all of these are joined; with one that does not, the
+   * device connects anew to begin or end choosing. Where the backend cannot, or has no room for a group, all come.
+   * @throws RangeError for what is no group address.
+   */
+  setGroups(groups: readonly Uint8Array[] | null): void {
+    this.device.changes.setGroups(groups);
+  }
+
   /** Nothing follows what `more` held back. */
   flush(): void {
     this.device.transmit?.flush();

@@ -34,9 +34,10 @@ export class FillTarget {
   /**
    * @param options the bounds; what contradicts itself is clamped.
    * @param scatterGather packets may take several pages: with one for extra information, 19.
+   * @param headroom each packet has extra information besides: one page more, and one for a hash.
    */
-  constructor(options: FillOptions, scatterGather: boolean) {
-    this.floor = scatterGather ? MIN_SLOTS_PER_PACKET + 1 : 1;
+  constructor(options: FillOptions, scatterGather: boolean, headroom = false) {
+    this.floor = (scatterGather ? MIN_SLOTS_PER_PACKET + 1 : 1) + (headroom ? 2 : 0);
     const clamp = (value: number, low: number): number =>
       Math.min(RX_RING_SLOTS, Math.max(low, Math.floor(value)));
     this.least = clamp(options.least ?? FILL_DEFAULTS.least, this.floor);

@@ -219,6 +219,7 @@ export class ReceiveRing {
     const { ring, scan } = this;
     const slots = scan.scan(ring, flags, end);
     if (slots === 0) return false;
+    const { headroom } = scan;
     let verdict = scan.verdict;
     let head: Frame | null = null;
     let tail: Frame | null = null;
@@ -227,13 +228,13 @@ export class ReceiveRing {
     for (let i = 0; i < slots; i++) {
       const frame = this.unpost(ring.consumed);
       ring.consumed = (ring.consumed + 1) >>> 0;
-      const offset = scan.offsets[i]!;
-      const status = scan.statuses[i]!;
+      const offset = scan.offsets[i]! + headroom;
+      const status = scan.statuses[i]! - (scan.statuses[i]! > 0 ? headroom : 0);
       // An empty fragment is skipped: a chain never has one (XSA-448).
       if (scan.isExtra[i] === 1 || status <= 0 || offset + status > PAGE_BYTES) {
         this.pool.put(frame);
         if (scan.isExtra[i] === 1 || status === 0 || verdict !== 'good') continue;
-        verdict = status < 0 ? 'rxErrors' : 'rxMalformed';
+        verdict = scan.statuses[i]! < 0 ? 'rxErrors' : 'rxMalformed';
         continue;
       }
       frame.holders = 1;

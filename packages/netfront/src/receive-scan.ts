@@ -12,15 +12,16 @@ import {
   RX_RING_SLOTS,
   RxFlag,
   extraGso,
+  extraXdp,
   rxResponse,
 } from '@netaccel/xen/netif';
-import { firstHalf, secondHalf, sharedWord } from './slot-words.js';
+import { firstHalf, sameHalf, secondHalf, sharedWord } from './slot-words.js';
 
 const ID_OFFSET = sharedWord(rxResponse.fields.id, rxResponse.fields.offset);
 const FLAGS_STATUS = sharedWord(rxResponse.fields.flags, rxResponse.fields.status);
 const EXTRA_TYPE = extraGso.fields.type.offset;
 const EXTRA_FLAGS = extraGso.fields.flags.offset;
-const GSO_SIZE = extraGso.fields.size.offset >>> 1;
+const GSO_SIZE = sameHalf(extraGso.fields.size, extraXdp.fields.headroom);
 const GSO_TYPE = extraGso.fields.gsoType.offset;
 
 /** Fragments that a packet may have: what Linux's netfront takes. */
@@ -47,6 +48,8 @@ export class PacketScan {
   segmentation: Segmentation = Segmentation.none;
   /** Payload bytes of each segment. */
   segmentBytes = 0;
+  /** Bytes before the data of each slot, which its status counts as part of them (Linux's `xdp-headroom`). */
+  headroom = 0;
   /** Of each slot that is a fragment: first byte within its page. */
   readonly offsets = new Uint16Array(RX_RING_SLOTS);
   /** Of each slot that is a fragment: its bytes, or what went wrong. */
@@ -76,6 +79,7 @@ export class PacketScan {
     let extras = (flags & RxFlag.extraInfo) !== 0;
     let count = 0;
     this.segmentation = Segmentation.none;
+    this.headroom = 0;
     this.verdict = (flags & RxFlag.gsoPrefix) === 0 ? 'good' : 'rxMalformed'; // the prefix is never asked for
     for (let cons = ring.consumed; ;) {
       const at = ring.slot(cons) >>> 2;
@@ -105,6 +109,8 @@ export class PacketScan {
   /** Judges extra information. What is known and was not asked for is skipped, as Linux does. */
   private extra(type: number, kind: number, size: number): void {
     if (type === ExtraType.none || type > ExtraType.xdp) this.verdict = 'rxBadExtra';
+    // Believed of whoever says it: what was asked for may have changed since the packet was put here.
+    if (type === ExtraType.xdp) this.headroom = size;
     if (type !== ExtraType.gso) return;
     const asked =
       (kind === Segmentation.tcpv4 && this.features.segmentationTcpv4) ||

@@ -22,6 +22,16 @@ export function sharedWord(first: Field, second: Field): number {
   return first.offset >>> 2;
 }
 
+/**
+ * The index of the 16-bit field that two kinds of slot have at the same place, counted from the slot's start.
+ * @throws RangeError when they are apart: the table has changed.
+ */
+export function sameHalf(one: Field, other: Field): number {
+  if (one.width !== 2 || other.width !== 2 || one.offset !== other.offset)
+    throw new RangeError(`${one.name} and ${other.name} are not at the same place`);
+  return one.offset >>> 1;
+}
+
 /** The word of two halves. */
 export function join(first: number, second: number): number {
   return (first << FIRST_SHIFT) | (second << SECOND_SHIFT);

@@ -18,6 +18,7 @@ import {
   TX_RING_SLOTS,
   TxFlag,
   extraGso,
+  extraMulticast,
   txRequest,
   txResponse,
 } from '@netaccel/xen/netif';
@@ -35,6 +36,7 @@ const ID_STATUS = sharedWord(txResponse.fields.id, txResponse.fields.status);
 const EXTRA_TYPE = extraGso.fields.type.offset;
 const EXTRA_FLAGS = extraGso.fields.flags.offset;
 const GSO_TYPE = extraGso.fields.gsoType.offset;
+const GROUP_ADDRESS = extraMulticast.fields.address.offset;
 const GSO_PAD = extraGso.fields.pad.offset;
 const GSO_SIZE = extraGso.fields.size.offset >>> 1;
 const GSO_FEATURES = extraGso.fields.features.offset >>> 1;
@@ -45,6 +47,8 @@ const PAGE_MASK = PAGE_BYTES - 1;
 /** Bits of an id that are the buffer's number. */
 const INDEX_BITS = Math.log2(MOST_BUFFERS);
 const INDEX_MASK = MOST_BUFFERS - 1;
+/** Id of a request to join or leave a group: a piece that no frame has. */
+const GROUP_ID = 31 << INDEX_BITS;
 
 /** Pages that `length` bytes at `address` touch: the slots they take. */
 export function pagesOf(address: Address, length: number): number {
@@ -63,6 +67,8 @@ export class TransmitRing {
   /** Answers that are owed for slots of extra information: they carry no id. */
   private extras = 0;
   private held = false;
+  /** Told whether the backend took the group request that is under way. */
+  private group: ((taken: boolean) => void) | null = null;
 
   /**
    * @param memory the guest's memory.
@@ -159,8 +165,12 @@ export class TransmitRing {
         const id = firstHalf(word);
         const frame = buffers.frames[id & INDEX_MASK];
         const piece = 1 << (id >>> INDEX_BITS);
-        if (frame === undefined || frame.place !== this.place || (frame.pending & piece) === 0)
-          return this.fail(`a transmit response with id ${id}, which is not outstanding`);
+        if (frame === undefined || frame.place !== this.place || (frame.pending & piece) === 0) {
+          if (!this.groupAnswered(id, status))
+            return this.fail(`a transmit response with id ${id}, which is not outstanding`);
+          ring.consumed = (ring.consumed + 1) >>> 0;
+          continue;
+        }
         if (status !== Status.okay) this.countFailure(status);
         frame.pending ^= piece;
         if (frame.pending === 0) {
@@ -181,14 +191,42 @@ export class TransmitRing {
     return this.breach !== null || this.ring.arm((this.outstanding >>> 1) + 1) !== 0;
   }
 
+  /**
+   * Asks the backend to let a group's frames through, or not any more. One request at a time, where there is room.
+   * @param answered told, from within {@link collect}, whether it does so.
+   */
+  sendGroup(join: boolean, address: Uint8Array, answered: (taken: boolean) => void): void {
+    const { ring } = this;
+    const { bytes } = this.memory;
+    this.write(0, 0, TxFlag.extraInfo, GROUP_ID, 0);
+    const at = ring.slot(ring.produced);
+    bytes[at + EXTRA_TYPE] = join ? ExtraType.mcastAdd : ExtraType.mcastDel;
+    bytes[at + EXTRA_FLAGS] = 0;
+    bytes.set(address, at + GROUP_ADDRESS);
+    this.extras++;
+    ring.produced = (ring.produced + 1) >>> 0;
+    this.group = answered;
+    this.held = true;
+    this.publish();
+  }
+
   /** The backend is gone: every frame on the ring comes back, unanswered. */
   abandon(): void {
+    this.group = null;
     for (const frame of this.buffers.frames) {
       if (frame.place !== this.place) continue;
       this.counters.txUnanswered++;
       this.flows.end(frame.bucket);
       this.buffers.finish(frame);
     }
+  }
+
+  private groupAnswered(id: number, status: number): boolean {
+    const { group } = this;
+    if (id !== GROUP_ID || group === null) return false;
+    this.group = null;
+    group(status === Status.okay);
+    return true;
   }
 
   private sendPieces(head: TransmitFrame, flags: number): void {
