@@ -244,6 +244,34 @@ describe('what the toolstack says of a vif while a plugin is on it', () => {
     await lab.end();
   });
 
+  test('a mtu that changes takes the plugin off, and brings it back with the new one; without end it has to wait', async () => {
+    const plugin = new FakePlugin();
+    const lab = await attached(plugin);
+    const { vif } = lab;
+    const say = async (mtu: string): Promise<void> => {
+      await vif.run(vif.guest.store.write(`${vif.frontend.path}/mtu`, mtu));
+      await vif.machine.advance(3000);
+    };
+    await say('9000');
+    expect(plugin.calls).toEqual(['probe', 'remove']);
+    expect(vif.netback.describe()).toMatchObject({ mtu: 9000 });
+    await lab.half.state(XenbusState.Closed);
+    await lab.half.connect();
+    expect(plugin.services!.vif.mtu).toBe(9000);
+    await say('nonsense');
+    await say('1500');
+    expect(vif.netback.describe()).toMatchObject({ mtu: 1500 });
+    expect(await lab.talks()).toBe(true);
+    // A guest that changes it over and over does not keep the driver domain attaching.
+    for (let i = 0; i < 40; i++) {
+      await lab.half.state(XenbusState.Closed);
+      await lab.half.connect();
+      await say(String(2000 + i));
+    }
+    expect(plugin.calls.filter((call) => call === 'probe').length).toBeLessThan(20);
+    await lab.end();
+  });
+
   test('feature 48: the key "ip" names the only addresses of the guest, and may change', async () => {
     const plugin = new FakePlugin();
     const lab = await attached(plugin, { backendKeys: { ip: '10.0.0.2 fd00::1' } });

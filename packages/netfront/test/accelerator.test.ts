@@ -90,6 +90,19 @@ describe('attach', () => {
     await end(all);
   });
 
+  test('a mtu that changes: the plugin is detached, and the slow path has the new one at once', async () => {
+    const all = await live();
+    const { lab } = all;
+    await lab.run(lab.back.store.write(`${lab.frontPath}/mtu`, '9000'));
+    await lab.settle();
+    expect(lab.front.vif?.mtu).toBe(9000);
+    expect(lab.front.statistics().counters.fastTakenBack).toBe(0);
+    expect(lab.states.filter((line) => line.endsWith(' live'))).not.toEqual([]);
+    expect(lab.states.at(-1)).toMatch(/^4\/4 /);
+    expect(lab.send(pattern(9014))).toBe(true);
+    await end(all);
+  });
+
   test('the plugin is loaded, then the key comes', async () => {
     const all = await rig();
     all.registry.register(all.plugin.definition);

@@ -103,6 +103,25 @@ describe('delivery', () => {
     guest.events.allocateUnbound(0, () => undefined).close();
   });
 
+  test('2-level, not FIFO: no more than 4096 ports, and what is pending together comes by port, not by time', async () => {
+    for (const ports of [4128, 8192, 1 << 17])
+      expect(() => new SimMachine({ pages: 1024, domains: 2, ports })).toThrow(/up to 4096 expected/);
+    const seen: number[] = [];
+    const ends = Array.from({ length: 40 }, () => {
+      const from = guest.events.allocateUnbound(0, () => {
+        seen.push(from.port);
+        from.unmask();
+      });
+      const to = back.events.bindInterdomain(1, from.port, () => to.unmask());
+      return { from, to };
+    });
+    await machine.settle();
+    seen.length = 0;
+    for (const end of [...ends].reverse()) end.to.notify();
+    await machine.settle();
+    expect(seen).toEqual(ends.map(({ from }) => from.port).sort((a, b) => a - b));
+  });
+
   test('a device raises a vector as if the channel had notified', async () => {
     const { to, seen } = await pair(true);
     const vector = back.events.vector(to);
