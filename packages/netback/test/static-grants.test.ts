@@ -7,7 +7,8 @@ import { SimMachine } from '@netaccel/xen/sim';
 import { describe, expect, test } from 'vitest';
 import { StaticGrants } from '../src/static-grants.js';
 import { Control, end } from './control-ring.js';
-import { VifLab, pattern } from './lab.js';
+import { pattern } from './lab.js';
+import type { VifLab } from './lab.js';
 
 const OKAY = ControlStatus.success;
 const INVALID = ControlStatus.invalidParameter;
@@ -145,7 +146,7 @@ describe('frames by pages that stay mapped', () => {
     await end(both);
   });
 
-  test('a page that is mapped to be read is never written', async () => {
+  test('a page that is mapped to be read is never written', () => {
     const machine = new SimMachine({ pages: 1024, domains: 2 });
     const [back, guest] = [machine.createDomain(0), machine.createDomain(1)];
     const shared = guest.grants.share(0, 1, 'write');

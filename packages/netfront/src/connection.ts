@@ -8,21 +8,18 @@
  */
 import type { FrameSink } from '@netaccel/core-hooks';
 import { initialiseRing } from '@netaccel/xen';
-import type { Domain, DomainId, EventChannel, Task } from '@netaccel/xen';
+import type { EventChannel, Task } from '@netaccel/xen';
 import { RX_RING_SLOTS, TX_RING_SLOTS } from '@netaccel/xen/netif';
 import { BouncePages } from './bounce.js';
-import { ControlRing } from './control.js';
 import type { Counters } from './counters.js';
 import { SlowFlows } from './flow.js';
-import type { Agreement } from './features.js';
 import type { Hooks } from './hooks.js';
-import { GroupFilter } from './multicast.js';
-import type { GroupParts } from './multicast.js';
+import { Instructions } from './instructions.js';
+import type { InstructionParts } from './instructions.js';
 import { ReceivePath } from './receive.js';
 import { FillTarget } from './receive-fill.js';
 import type { FillOptions } from './receive-fill.js';
 import { ReceiveRing } from './receive-ring.js';
-import { StaticGrants } from './static-grants.js';
 import { TransmitPath } from './transmit.js';
 import { TransmitBuffers } from './transmit-buffers.js';
 import type { TransmitBufferOptions } from './transmit-buffers.js';
@@ -32,10 +29,7 @@ import { TransmitRing } from './transmit-ring.js';
 const REST_BATCH = 64;
 
 /** What a connection is made with. */
-export interface ConnectionParts {
-  readonly domain: Domain;
-  readonly backend: DomainId;
-  readonly agreement: Agreement;
+export interface ConnectionParts extends InstructionParts {
   readonly stack: FrameSink;
   readonly counters: Counters;
   readonly transmitBuffers: TransmitBufferOptions;
@@ -44,12 +38,6 @@ export interface ConnectionParts {
   readonly fill: FillOptions;
   /** The most that a plugin's queue holds. */
   readonly queueUnits: number;
-  /** Where ring indices begin: tests say near 2^32. */
-  readonly firstIndex: number;
-  /** Groups to join; null: all are wanted. */
-  readonly wantedGroups: readonly Uint8Array[] | null;
-  /** What became of them. */
-  readonly onGroups: Pick<GroupParts, 'onJoined' | 'onRefused'>;
   /** A stopped queue goes again. */
   readonly onReady: () => void;
   /** The backend is not believed any more: close this connection. */
@@ -79,12 +67,8 @@ export class Connection {
   readonly buffers: TransmitBuffers;
   readonly transmit: TransmitPath;
   readonly receive: ReceivePath;
-  /** By which the backend is told how to hash; null when it does not offer that, or nobody asked for it. */
-  readonly control: ControlRing | null;
-  /** Pages that the backend keeps mapped; null when it is not asked to. */
-  readonly grants: StaticGrants | null;
-  /** The groups that were joined; null when the backend does not let them be chosen. */
-  readonly groups: GroupFilter | null;
+  /** What the backend is told besides frames. */
+  readonly instructions: Instructions;
   /** What the backend must know to map and bind. */
   readonly keys: readonly QueueKeys[];
   /** Times that the task ran. */
@@ -128,10 +112,9 @@ export class Connection {
         parts.onReady,
       );
       this.receive = new ReceivePath(this.receiveRings, parts.stack, parts.queueUnits, counters);
-      this.control = agreement.hash === null && !agreement.staticGrants ? null : this.openControl();
-      this.grants = agreement.staticGrants ? new StaticGrants(domain, backend, this.control!) : null;
-      this.releases.push(() => this.grants?.close());
-      this.groups = agreement.multicast === 'none' ? null : this.openGroups(raise);
+      this.instructions = new Instructions(parts, this.transmitRings[0]!, this.releases, raise, (reason) =>
+        this.fence(reason),
+      );
     } catch (error) {
       this.giveBack();
       throw error;
@@ -141,16 +124,8 @@ export class Connection {
   /** The backend is there: frames may go, and the backend gets pages to fill. */
   open(): void {
     this.transmit.open();
-    this.groups?.start();
-    void this.instruct();
-  }
-
-  /** What the backend is told by the control ring, one thing after the other. */
-  private async instruct(): Promise<void> {
-    const { hash } = this.parts.agreement;
-    if (hash !== null) await this.control?.hash(hash, this.keys.length);
     const readable = this.buffers.shared.refs;
-    await this.grants?.keep(this.receiveRings.map(({ refs: writable }) => ({ writable, readable })));
+    void this.instructions.start(this.receiveRings.map(({ refs }) => ({ writable: refs, readable })));
   }
 
   /** Asks for a poll. */
@@ -233,29 +208,13 @@ export class Connection {
       stops: this.transmit.describeStops(),
       fast: this.transmit.fast.describe(),
       freeBuffers: this.buffers.free,
-      hash: this.parts.agreement.hash === null ? null : (this.control?.state ?? null),
-      staticGrants: this.grants?.state ?? null,
-      groups: this.groups?.describe() ?? null,
+      ...this.instructions.describe(),
       queues: this.keys.map((keys, i) => ({
         ...keys,
         transmit: this.transmitRings[i]!.describe(),
         receive: this.receiveRings[i]!.describe(),
       })),
     };
-  }
-
-  private openControl(): ControlRing {
-    const { domain, backend, firstIndex } = this.parts;
-    const control = new ControlRing(domain, backend, firstIndex, (reason) => this.fence(reason));
-    this.releases.push(() => control.close());
-    return control;
-  }
-
-  private openGroups(raise: () => void): GroupFilter {
-    const { wantedGroups, onGroups } = this.parts;
-    const groups = new GroupFilter(this.transmitRings[0]!, raise, onGroups);
-    groups.want(wantedGroups);
-    return groups;
   }
 
   /** Makes one queue's rings and channels. What was got is in `releases`, whatever fails. */
@@ -340,7 +299,7 @@ export class Connection {
     if (received + misplaced > 0) this.parts.stack.flush();
     this.post();
     transmit.step();
-    if (this.groups !== null && !this.broken) this.groups.pump();
+    if (!this.broken) this.instructions.groups?.pump();
     if (!this.broken) this.fence(this.breach());
     if (this.whenDry !== null && !receive.fastMore && transmit.fast.inFlight === 0) {
       this.whenDry();

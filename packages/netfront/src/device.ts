@@ -138,7 +138,7 @@ export class Device {
       this.backend === XenbusState.Unknown;
     try {
       if (this.own !== XenbusState.Unknown && this.own !== XenbusState.Closed) {
-        await this.connection?.grants?.drop(this.options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS);
+        await this.connection?.instructions.grants?.drop(this.options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS);
         await this.write(XenbusState.Closing);
         if (this.connection !== null)
           await within(loop, this.options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () => this.waiters.until(gone));
@@ -290,8 +290,8 @@ export class Device {
       },
     });
     this.transmit = this.connection.transmit;
-    const { keys: queues, control } = this.connection;
-    const ring = control?.keys ?? null;
+    const { keys: queues, instructions } = this.connection;
+    const ring = instructions.control?.keys ?? null;
     if (await publishKeys(domain.store, this.path, queues, ring, features, this.agreement)) {
       this.own = XenbusState.Connected;
       this.connection.raise();

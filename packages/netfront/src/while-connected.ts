@@ -73,7 +73,7 @@ export class WhileConnected implements Pick<GroupParts, 'onJoined' | 'onRefused'
   setGroups(groups: readonly Uint8Array[] | null): void {
     const { device } = this;
     const before = this.features.groups;
-    device.connection?.groups?.want(groups);
+    device.connection?.instructions.groups?.want(groups);
     this.features = { ...this.features, groups };
     if (groups === null) this.filter(false);
     const fixed = device.connection !== null && device.agreement?.multicast === 'static';

@@ -31,7 +31,9 @@ function clocked(quotas: Partial<Record<QuotaName, number>>) {
     after: (ms: number, run: () => void) => {
       const timer = { at: nowMs + ms, run };
       timers.push(timer);
-      return () => void (timers.includes(timer) && timers.splice(timers.indexOf(timer), 1));
+      return () => {
+        if (timers.includes(timer)) timers.splice(timers.indexOf(timer), 1);
+      };
     },
     advance(ms: number): void {
       const end = nowMs + ms;
