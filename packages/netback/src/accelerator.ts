@@ -338,6 +338,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
       !this.closing &&
       current.scope !== null &&
       this.half !== XenbusState.Connected;
+    const remeasured = current.vif !== null && current.vif.mtu !== this.vif?.mtu;
     const offer = stays ? {} : { 'accel-frontend': null };
     if (current.scope !== null) {
       this.log('info', `${definition.name} is detached: ${why}`);
@@ -353,7 +354,7 @@ export class AcceleratorSlot implements Candidate<BackendAcceleratorDefinition> 
     if (good) {
       this.backoff.forgive(definition.name);
       this.quickEnds = 0;
-    } else if (stays && ++this.quickEnds > QUICK_ENDS)
+    } else if ((stays || remeasured) && ++this.quickEnds > QUICK_ENDS)
       current.failed = `the guest's half came and went ${this.quickEnds} times`;
     await this.tearDown(current);
     this.stale = this.half === XenbusState.Connected;
