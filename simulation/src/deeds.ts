@@ -55,7 +55,9 @@ export class Deeds {
 
   /** When something is due, in steps; Infinity when nothing is. */
   get next(): number {
-    return Math.min(this.actions[0]?.step ?? Infinity, ...this.waiting.map(({ step }) => step));
+    let next = this.actions[0]?.step ?? Infinity;
+    for (const { step } of this.waiting) if (step < next) next = step;
+    return next;
   }
 
   /** Whether nothing that was begun goes on, and nothing waits for its step. */

@@ -33,10 +33,17 @@ export type FuzzCase =
       readonly operations: readonly (BackendOperation | Surroundings)[];
     };
 
+/** What can be wrong: the driver threw, went round for ever, touched what is not its own, or kept something. */
+export const wrongs = ['crash', 'livelock', 'access', 'leak'] as const;
+/** One of {@link wrongs}. */
+export type Wrong = (typeof wrongs)[number];
+
 /** What a case showed. */
 export interface FuzzResult {
   /** What is wrong, or null. */
   readonly failure: string | null;
+  /** Which kind of wrong that is, or null. */
+  readonly wrong: Wrong | null;
   /** Pairs of states, reasons and counters that were reached, for coverage. */
   readonly reached: ReadonlySet<string>;
   readonly memory: SharedMemory;
@@ -52,6 +59,8 @@ const LIMITS = { smallBuffers: 16, largeBuffers: 2, backlogBytes: 128 * 1024, ba
 const END_MS = 120_000;
 /** Ring indices of the driver under test begin here. */
 const NEAR_WRAP = 0xffff_fff0;
+
+const NOTHING = [null, null] as const;
 
 /** The driver under test, as the case sees it. */
 interface Target {
@@ -79,16 +88,21 @@ export async function runCase(fuzz: FuzzCase, memory?: SharedMemory): Promise<Fu
     void stray.push(`a rejection that nobody handles: ${text(error)}`);
   process.on('unhandledRejection', onRejection);
   try {
-    const failure = await perform(machine, fuzz, reached);
-    return { failure: failure ?? stray[0] ?? null, reached, memory: machine.memory };
+    const [wrong, failure] =
+      (await perform(machine, fuzz, reached)) ??
+      (stray.length > 0 ? (['crash', stray[0]!] as const) : NOTHING);
+    return { failure, wrong, reached, memory: machine.memory };
   } catch (error) {
-    return { failure: text(error), reached, memory: machine.memory };
+    return { failure: text(error), wrong: thrown(error), reached, memory: machine.memory };
   } finally {
     process.off('unhandledRejection', onRejection);
   }
 }
 
-async function perform(machine: SimMachine, fuzz: FuzzCase, reached: Set<string>): Promise<string | null> {
+/** What is wrong, and which kind of wrong that is. */
+type Finding = readonly [Wrong, string];
+
+async function perform(machine: SimMachine, fuzz: FuzzCase, reached: Set<string>): Promise<Finding | null> {
   const back = machine.createDomain(0);
   const guest = machine.createDomain(GUEST);
   const during = async (work: Promise<unknown>): Promise<void> => {
@@ -116,7 +130,7 @@ async function perform(machine: SimMachine, fuzz: FuzzCase, reached: Set<string>
   const frontend = fuzz.peer === 'frontend' ? new HostileFrontend(guest, 0, 0) : null;
   const backend = fuzz.peer === 'backend' ? new HostileBackend(back, GUEST, 0) : null;
   const { violations } = machine.audit;
-  let failure: string | null = null;
+  let failure: Finding | null = null;
   for (const [n, operation] of fuzz.operations.entries()) {
     const at = (what: string): string => `operation ${n} (${JSON.stringify(operation)}): ${what}`;
     try {
@@ -129,9 +143,9 @@ async function perform(machine: SimMachine, fuzz: FuzzCase, reached: Set<string>
         );
       await machine.settle(0);
     } catch (error) {
-      failure = at(text(error));
+      failure = [thrown(error), at(text(error))];
     }
-    if (violations.length > 0) failure = at(violations[0]!);
+    if (violations.length > 0) failure = ['access', at(violations[0]!)];
     if (failure !== null) return failure;
     target.reach(reached);
   }
@@ -141,11 +155,11 @@ async function perform(machine: SimMachine, fuzz: FuzzCase, reached: Set<string>
   await machine.settle(END_MS);
   frontend?.end();
   machine.audit.checkFreePages();
-  if (violations.length > 0) return `after the end: ${violations[0]!}`;
+  if (violations.length > 0) return ['access', `after the end: ${violations[0]!}`];
   for (const domain of [back, guest]) {
     const ledger = domain.ledger();
     if (Object.values(ledger).some((held) => held !== 0))
-      return `domain ${domain.id} holds something after the end: ${JSON.stringify(ledger)}`;
+      return ['leak', `domain ${domain.id} holds something after the end: ${JSON.stringify(ledger)}`];
   }
   return null;
 }
@@ -226,6 +240,11 @@ function note(
       for (const [reasonName, n] of Object.entries(value))
         if (n > 0) into.add(`${who} counts ${name} ${reasonName}`);
   }
+}
+
+/** The machine says so when a lab finds no rest. */
+function thrown(error: unknown): Wrong {
+  return text(error).includes('no rest after') ? 'livelock' : 'crash';
 }
 
 function text(error: unknown): string {

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Random } from '@netaccel/xen/sim';
 import type { SharedMemory } from '@netaccel/xen/sim';
-import { runCase } from './fuzz-case.js';
-import type { FuzzCase } from './fuzz-case.js';
+import { runCase, wrongs } from './fuzz-case.js';
+import type { FuzzCase, Wrong } from './fuzz-case.js';
 import { drawCase } from './fuzz-draw.js';
 import { shrink } from './shrink.js';
 
@@ -25,7 +25,6 @@ neither throw nor go round for ever, touch only what they own or were granted, a
 Exit codes: 0 all is well, 1 a case failed, 2 a wrong option.`;
 
 const PROGRESS_MS = 5000;
-/** Cases of one seed of the draw. */
 const MINUTE_MS = 60_000;
 
 function options() {
@@ -66,6 +65,16 @@ async function replay(file: string): Promise<void> {
   process.exitCode = failure === null ? 0 : 1;
 }
 
+/** The pairs of states that were reached: a line for each state of each driver. */
+function coverage(reached: ReadonlySet<string>): string[] {
+  const peers = new Map<string, string[]>();
+  for (const name of [...reached].sort()) {
+    const [own, peer] = name.split(/ while the (?:front|back)end is /);
+    if (own !== undefined && peer !== undefined) peers.set(own, [...(peers.get(own) ?? []), peer]);
+  }
+  return [...peers].map(([own, states]) => `  ${own}, the peer ${states.join(', ')}`);
+}
+
 async function main(): Promise<void> {
   const given = options();
   if (given.help) {
@@ -81,14 +90,15 @@ async function main(): Promise<void> {
   let operations = 0;
   let cases = 0;
   let stopped = false;
-  let failures = 0;
+  const found: Record<Wrong, number> = { crash: 0, livelock: 0, access: 0, leak: 0 };
+  const failures = (): number => wrongs.reduce((n, wrong) => n + found[wrong], 0);
   const start = performance.now();
   const seconds = (): number => (performance.now() - start) / 1000;
   const progress = (): string => {
     const pairs = [...reached].filter((name) => name.includes(' while the ')).length;
     return (
       `${operations} operations in ${cases} cases, ${Math.round(operations / seconds())} operations/s, ` +
-      `${pairs} pairs of states and ${reached.size - pairs} reasons and counters reached, ${failures} failed`
+      `${pairs} pairs of states and ${reached.size - pairs} reasons and counters reached, ${failures()} failed`
     );
   };
   process.once('SIGINT', () => {
@@ -105,10 +115,10 @@ async function main(): Promise<void> {
     for (const name of result.reached) reached.add(name);
     if (given.corpus !== undefined && result.failure === null && reached.size > before)
       writeFileSync(join(given.corpus, `${drawn.peer}-${seed}.json`), JSON.stringify(drawn));
-    if (result.failure !== null) {
-      failures++;
-      console.error(`seed ${seed}: ${result.failure}`);
-      if (failures === 1) {
+    if (result.wrong !== null) {
+      found[result.wrong]++;
+      console.error(`seed ${seed}, ${result.wrong}: ${result.failure}`);
+      if (failures() === 1) {
         writeFileSync(given.out, JSON.stringify(await cutDown(drawn), null, 2));
         console.error(`  again: npm run fuzz -- --replay ${given.out}`);
       }
@@ -126,12 +136,20 @@ async function main(): Promise<void> {
         cases,
         operations,
         operationsPerSecond: operations / seconds(),
-        failures,
+        failures: failures(),
+        found,
         reached: [...reached].sort(),
       }),
     );
-  else console.log(progress());
-  process.exitCode = failures > 0 ? 1 : 0;
+  else {
+    console.log(progress());
+    for (const line of coverage(reached)) console.log(line);
+    console.log(
+      `${found.crash} crashes, ${found.livelock} without end, ${found.access} accesses outside what was granted, ` +
+        `${found.leak} leaks`,
+    );
+  }
+  process.exitCode = failures() > 0 ? 1 : 0;
 }
 
 await main();

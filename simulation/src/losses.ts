@@ -36,6 +36,9 @@ const PORT = ['txNoLink', 'rxUnmatched', 'rxTooShort', 'rxNoVi', 'rxTooLong', 'r
 const VIF_PORT = ['holdFull', 'holdAbandoned', 'unplugged'] as const;
 const WIRE = ['tooLong', 'changed', 'dropped', 'corrupted'] as const;
 
+/** Glances for each look. */
+const GLANCES = 8;
+
 type Record_ = Readonly<Record<string, unknown>>;
 
 /** The loss counters of one lab. */
@@ -46,11 +49,17 @@ export class Losses {
   /** Totals of VIs that are gone. */
   private readonly past = new Map<string, number>();
   private readonly live = new Map<NicControl, Set<number>>();
+  private glances = 0;
 
   constructor(private readonly lab: OneThreadLab) {
     for (const name of lab.hosts.keys())
       for (const { control } of lab.hardware.portsOf(name)) this.follow(control);
     this.look();
+  }
+
+  /** Called at each turn: looks at some of them. A device takes many more to come up, carry a frame and go. */
+  glance(): void {
+    if (this.glances++ % GLANCES === 0) this.look();
   }
 
   /** Notes who lives now: called often enough that nobody comes and goes unseen. */

@@ -152,7 +152,7 @@ class Run {
     for (const side of SIDES) lab.begin(side, FOREVER_MS);
     this.tick();
     await lab.lab.lab.runUntil(() => {
-      lab.losses.look();
+      lab.losses.glance();
       this.deeds.actAll(scheduler.steps - this.firstStep);
       // A move is to end under the same traffic and faults.
       return scheduler.steps >= (this.deeds.moving ? last : end);
@@ -300,7 +300,7 @@ class Run {
   private async until(what: string, done: () => boolean): Promise<void> {
     try {
       await this.lab.lab.lab.runUntil(() => {
-        this.lab.losses.look();
+        this.lab.losses.glance();
         return done();
       }, REST_MS * 2);
     } catch (error) {

@@ -73,7 +73,10 @@ async function main(): Promise<void> {
   const start = performance.now();
   let told = start;
   let done = 0;
+  const { stackTraceLimit } = Error;
   const one = async (seed: number, trace: boolean): Promise<Outcome> => {
+    // The store's refusals are errors: thousands of them, whose stacks nobody reads.
+    Error.stackTraceLimit = trace ? stackTraceLimit : 0;
     const outcome = await run(scenarioOf(seed, steps), {
       trace,
       ...(memory === undefined ? {} : { memory }),
@@ -100,12 +103,16 @@ async function main(): Promise<void> {
     total.failedMoves += outcome.moves.failed;
     for (const [name, n] of Object.entries(outcome.losses)) counted[name] = (counted[name] ?? 0) + n;
     if (outcome.failure !== null) {
-      failures.push(outcome);
+      // Once more, for the stack.
+      const failed = await one(seed, true);
+      failures.push(failed);
       console.error(
-        `seed ${seed}, step ${outcome.atStep}: ${outcome.failure}\n  again: ${replay(seed, steps)}`,
+        `seed ${seed}, step ${failed.atStep}: ${failed.failure}\n  again: ${replay(seed, steps)}`,
       );
     }
     if (given.stop && failures.length > 0) break;
+    // Signals.
+    await new Promise((resolve) => setImmediate(resolve));
     if (performance.now() - told > PROGRESS_MS && !given.json) {
       told = performance.now();
       console.error(progress());

@@ -42,6 +42,8 @@ export interface SimMachineOptions extends Partial<LabShape> {
   readonly maxSteps?: number;
   /** The memory of a lab that is over, to be used again: thousands of short labs are made faster so. */
   readonly memory?: SharedMemory;
+  /** How promises get their turn: see {@link SimLabOptions.turn}. */
+  readonly turn?: () => Promise<void>;
   /** Takes what domains log; kept in `machine.lines` when left out. */
   readonly log?: (line: LogLine) => void;
   /** Options of the store's server. */

@@ -34,6 +34,11 @@ export interface SimLabOptions extends Partial<LabShape> {
   readonly maxSteps?: number;
   /** The memory of a lab that is over, to be used again: thousands of short labs are made faster so. */
   readonly memory?: SharedMemory;
+  /**
+   * Resolves when every promise that is settled has had its turn; after a pass of the event loop when left out. Who
+   * needs nothing of the event loop while the lab runs is faster with less.
+   */
+  readonly turn?: () => Promise<void>;
 }
 
 interface Upcall {
@@ -59,6 +64,7 @@ export class SimLab {
   private readonly upcalls = new Map<number, Upcall>();
   private readonly outside: JobOwner = { state: 'running', held: [] };
   private readonly maxSteps: number;
+  private readonly passTurn: () => Promise<void>;
   private hosts = 0;
   private external = new Set<Promise<unknown>>();
 
@@ -75,6 +81,7 @@ export class SimLab {
     const { pages, domains, grantPages, ports, mappings } = { ...defaultShape, ...sizes };
     this.core = Lab.create({ pages, domains, grantPages, ports, mappings }, false, memory);
     this.maxSteps = options.maxSteps ?? SETTLE_STEPS;
+    this.passTurn = options.turn ?? turn;
     this.scheduler = new Scheduler(seed, Math.round(stepMs * 1e6));
     this.faults = faults;
     this.audit = audit ? new Audit(this.core, accesses) : null;
@@ -140,9 +147,9 @@ export class SimLab {
   }
 
   /** Lets every microtask run. */
-  async turn(): Promise<void> {
+  turn(): Promise<void> {
     this.scheduler.controlPending = false;
-    await turn();
+    return this.passTurn();
   }
 
   /**

@@ -16,7 +16,6 @@ import {
   messageTypeName,
   MessageType,
   splitStrings,
-  stringToBytes,
   type Message,
 } from './wire.js';
 
@@ -37,7 +36,7 @@ export interface Ask<T> {
 }
 
 interface Pending {
-  readonly what: string;
+  readonly ask: Ask<unknown>;
   readonly settle: (message: Message) => void;
   readonly fail: (error: StoreError) => void;
 }
@@ -58,13 +57,7 @@ function nameOf({ type, texts }: Ask<unknown>): string {
 }
 
 function payloadOf({ texts, value, payload }: Ask<unknown>): Uint8Array {
-  if (payload !== undefined) return payload;
-  const head = joinStrings(texts);
-  const tail = stringToBytes(value ?? '');
-  const whole = new Uint8Array(head.length + tail.length);
-  whole.set(head);
-  whole.set(tail, head.length);
-  return whole;
+  return payload ?? joinStrings(texts, value);
 }
 
 /** What a reply comes to: a value, or the error that is thrown. */
@@ -134,7 +127,7 @@ export class Exchange {
           reject(error instanceof Error ? error : new Error(String(error)));
         }
       };
-      this.#pending.set(requestId, { what: nameOf(ask), settle, fail: reject });
+      this.#pending.set(requestId, { ask, settle, fail: reject });
       try {
         this.#transport.send(bytes);
       } catch (error) {
@@ -181,7 +174,7 @@ export class Exchange {
       else {
         this.#pending.delete(message.requestId);
         pending.settle(message);
-        this.#dealAfter(TURNS);
+        void this.#dealLater();
         return;
       }
     }
@@ -189,11 +182,9 @@ export class Exchange {
   }
 
   /** Goes on once whoever awaits the reply has run. */
-  #dealAfter(turns: number): void {
-    queueMicrotask(() => {
-      if (turns > 1) this.#dealAfter(turns - 1);
-      else this.#deal();
-    });
+  async #dealLater(): Promise<void> {
+    for (let turns = TURNS; turns > 0; turns--) await undefined;
+    this.#deal();
   }
 
   #event({ payload }: Message): void {
@@ -208,7 +199,7 @@ export class Exchange {
     this.#arrived.clear();
     const pending = [...this.#pending.values()];
     this.#pending.clear();
-    for (const { what, fail } of pending)
-      fail(failure(code, what, `the connection ended before the answer (${reason})`));
+    for (const { ask, fail } of pending)
+      fail(failure(code, nameOf(ask), `the connection ended before the answer (${reason})`));
   }
 }

@@ -49,7 +49,9 @@ function problemOf(path: string, full: string): string | undefined {
   if (full.length > PATH_LIMITS.absoluteBytes) return `is longer than ${PATH_LIMITS.absoluteBytes} bytes`;
   if (full.endsWith('/') && full !== '/') return 'ends in a slash';
   if (full.includes('//')) return 'has a doubled slash';
-  if (full.split('/').length - 1 > PATH_LIMITS.depth) return `has more than ${PATH_LIMITS.depth} names`;
+  // No shorter path has as many slashes.
+  if (full.length > PATH_LIMITS.depth && full.split('/').length - 1 > PATH_LIMITS.depth)
+    return `has more than ${PATH_LIMITS.depth} names`;
   return undefined;
 }
 
