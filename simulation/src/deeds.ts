@@ -106,7 +106,7 @@ export class Deeds {
     }
     await lab.restart(side, id);
     // Frames that came for a guest that was dead went wherever it had room for them.
-    if (id === 'guest') lab.traffic[1 - side]!.giveUp();
+    if (id === 'guest') lab.traffic[1 - side]!.giveUp('outside');
     this.watcher.renamed();
     if (id !== 'guest') return;
     if (this.hanging) this.silence(side, this.hangsUntilMs);

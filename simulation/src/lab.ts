@@ -3,10 +3,10 @@
  * scenario can do to it. Small in all sizes, so that queues fill, rings wrap and buffers run out within a few hundred
  * steps, and so that thousands of runs are cheap.
  */
-import type { BackendAcceleratorDefinition } from '@netaccel/core-hooks';
+import type { BackendAcceleratorDefinition, Frame } from '@netaccel/core-hooks';
 import backend from '@netaccel/dummy-accel-backend';
 import { OneThreadLab, setAccel } from '@netaccel/host';
-import type { MigrationReport, RunningGuest, RunningHost } from '@netaccel/host';
+import type { DriverDomain, MigrationReport, RunningGuest, RunningHost } from '@netaccel/host';
 import { SeededFaults } from '@netaccel/xen/sim';
 import type { SharedMemory } from '@netaccel/xen/sim';
 import { Losses } from './losses.js';
@@ -53,6 +53,8 @@ export class SimulatedLab {
   readonly paused = new Set<string>();
   /** Whether the cable is out. */
   unplugged = false;
+  /** The driver domains whose bridges are watched. */
+  private readonly watched: (DriverDomain | null)[] = [null, null];
 
   private constructor(
     readonly scenario: Scenario,
@@ -61,7 +63,7 @@ export class SimulatedLab {
     readonly plugin: TrappedPlugin,
     fail: Fail,
   ) {
-    this.losses = new Losses(lab);
+    this.losses = new Losses(lab, HOSTS);
     const { memory } = lab.lab;
     const traffic = SIDES.map(
       (from) =>
@@ -77,6 +79,23 @@ export class SimulatedLab {
     );
     this.traffic = [traffic[0]!, traffic[1]!];
     for (const side of SIDES) this.guest(side).stack.to = traffic[1 - side]!.sink();
+    plugin.onTaken = (frame) => this.seen(frame);
+    this.look();
+  }
+
+  /** Called at each turn: sees to it that nobody comes and goes unseen. */
+  look(): void {
+    this.losses.glance();
+    for (const side of SIDES) {
+      const { driver } = this.host(side);
+      if (this.watched[side] === driver) continue;
+      this.watched[side] = driver;
+      driver.bridge.observe((frame) => this.seen(frame));
+    }
+  }
+
+  private seen(frame: Frame): void {
+    for (const traffic of this.traffic) traffic.seen(frame);
   }
 
   /** Makes it; the vifs are connected, and nothing has gone wrong yet. */
@@ -210,7 +229,10 @@ export class SimulatedLab {
     return this.dead.has(`${side} ${id}`);
   }
 
-  /** A domain dies; frames that were under way may be lost with it. */
+  /**
+   * A domain dies, and with it the frames that it had: a guest's driver those that it was sending; a driver domain, its
+   * NIC and its bridge may have any that was outside. What a guest was sending its own driver counts.
+   */
   kill(side: Side, id: 'guest' | 'driver'): void {
     this.pause(side, id, false);
     this.dead.add(`${side} ${id}`);
@@ -222,7 +244,7 @@ export class SimulatedLab {
       this.losses.beforeReset(HOSTS[side]);
       this.lab.crashes.killDriver(HOSTS[side]);
     }
-    for (const traffic of this.traffic) traffic.giveUp();
+    for (const each of SIDES) this.traffic[each].giveUp(id === 'guest' && each === side ? 'all' : 'outside');
   }
 
   /** It boots again. */

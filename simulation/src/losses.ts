@@ -7,13 +7,10 @@ import type { Netback } from '@netaccel/netback';
 import type { Netfront } from '@netaccel/netfront';
 import type { NicControl } from '@netaccel/nic-vi';
 
-/** Counters of a netfront that name frames lost. */
+/** Counters of a netfront that name frames lost while it was sending them. */
+const SENDING = ['txErrors', 'txDropped', 'txBadLength', 'txUnsupported', 'txUnanswered'] as const;
+/** And those that it lost otherwise. */
 const NETFRONT = [
-  'txErrors',
-  'txDropped',
-  'txBadLength',
-  'txUnsupported',
-  'txUnanswered',
   'rxErrors',
   'rxMalformed',
   'rxBadExtra',
@@ -32,7 +29,8 @@ const VI = [
   'rxRights',
   'rxChanged',
 ] as const;
-const PORT = ['txNoLink', 'rxUnmatched', 'rxTooShort', 'rxNoVi', 'rxTooLong', 'rxAbandoned'] as const;
+// A port's `txNoLink` is the sum of its VIs'.
+const PORT = ['rxUnmatched', 'rxTooShort', 'rxNoVi', 'rxTooLong', 'rxAbandoned'] as const;
 const VIF_PORT = ['holdFull', 'holdAbandoned', 'unplugged'] as const;
 const WIRE = ['tooLong', 'changed', 'dropped', 'corrupted'] as const;
 
@@ -43,7 +41,8 @@ type Record_ = Readonly<Record<string, unknown>>;
 
 /** The loss counters of one lab. */
 export class Losses {
-  private readonly fronts = new Set<Netfront>();
+  /** By the guest's number. */
+  private readonly fronts: readonly Set<Netfront>[];
   private readonly vifs = new Set<Netback>();
   private readonly ports = new Set<NicPort>();
   /** Totals of VIs that are gone. */
@@ -51,7 +50,12 @@ export class Losses {
   private readonly live = new Map<NicControl, Set<number>>();
   private glances = 0;
 
-  constructor(private readonly lab: OneThreadLab) {
+  /** @param guests names of the guests, by number. */
+  constructor(
+    private readonly lab: OneThreadLab,
+    private readonly guests: readonly string[],
+  ) {
+    this.fronts = guests.map(() => new Set());
     for (const name of lab.hosts.keys())
       for (const { control } of lab.hardware.portsOf(name)) this.follow(control);
     this.look();
@@ -66,7 +70,7 @@ export class Losses {
   look(): void {
     for (const { driver, guests } of this.lab.hosts.values()) {
       this.see(driver);
-      for (const { guest } of guests.values()) this.fronts.add(guest.netfront);
+      for (const [name, { guest }] of guests) this.fronts[this.guests.indexOf(name)]!.add(guest.netfront);
     }
   }
 
@@ -78,39 +82,46 @@ export class Losses {
     }
   }
 
+  /** Frames lost by each guest's driver while it was sending them, and by everybody else. */
+  totals(): { sending: number[]; outside: number } {
+    this.look();
+    const sum = (counted: ReadonlyMap<string, number>): number =>
+      [...counted.values()].reduce((a, b) => a + b, 0);
+    return { sending: this.fronts.map((fronts) => sum(sendingOf(fronts))), outside: sum(this.outside()) };
+  }
+
   /** All that is not zero, by name. */
   counted(): Map<string, number> {
     this.look();
+    const all = this.outside();
+    for (const fronts of this.fronts) for (const [name, n] of sendingOf(fronts)) addTo(all, name, n);
+    return all;
+  }
+
+  /** What drivers count of frames that they sent is not in here, nor what netback counts: it answers with an error. */
+  private outside(): Map<string, number> {
     const all = new Map(this.past);
-    const add = (where: string, counters: Record_, names: readonly string[]): void => {
-      for (const name of names) {
-        const n = counters[name];
-        if (typeof n === 'number' && n > 0)
-          all.set(`${where} ${name}`, (all.get(`${where} ${name}`) ?? 0) + n);
-      }
-    };
-    for (const front of this.fronts) {
+    for (const front of this.fronts.flatMap((fronts) => [...fronts])) {
       const { counters, accelerated } = front.statistics();
-      add('netfront', { ...counters }, NETFRONT);
-      add('plugin', { ...accelerated }, ['rxErrors']);
+      add(all, 'netfront', { ...counters }, NETFRONT);
+      add(all, 'plugin', { ...accelerated }, ['rxErrors']);
     }
     for (const vif of this.vifs) {
-      const { txErrors, rxDropped } = vif.statistics();
-      add('netback tx', txErrors, Object.keys(txErrors));
-      add('netback rx', rxDropped, Object.keys(rxDropped));
+      const { rxDropped } = vif.statistics();
+      add(all, 'netback rx', rxDropped, Object.keys(rxDropped));
     }
-    for (const port of this.ports) add('nic driver', { ...port.statistics }, NIC_PORT);
+    for (const port of this.ports) add(all, 'nic driver', { ...port.statistics }, NIC_PORT);
     for (const [control, ids] of this.live) {
-      add('nic port', { ...control.portStatistics() }, PORT);
-      for (const id of ids) add('vi', { ...control.viStatistics(id) }, VI);
+      add(all, 'nic port', { ...control.portStatistics() }, PORT);
+      for (const id of ids) add(all, 'vi', { ...control.viStatistics(id) }, VI);
     }
     for (const wire of this.lab.hardware.wires)
-      for (const direction of [0, 1] as const) add('wire', { ...wire.statistics(direction) }, WIRE);
+      for (const direction of [0, 1] as const) add(all, 'wire', { ...wire.statistics(direction) }, WIRE);
     for (const { driver } of this.lab.hosts.values()) {
       const { ports } = driver.bridge.describe();
-      for (const port of ports) add('bridge', { ...port }, ['filtered', 'runt', 'nowhere']);
+      for (const port of ports) add(all, 'bridge', { ...port }, ['filtered', 'runt', 'nowhere']);
       for (const port of [...driver.desk.describe(), { ...driver.desk.former }])
-        add('vif port', port, VIF_PORT);
+        add(all, 'vif port', port, VIF_PORT);
     }
     return all;
   }
@@ -141,10 +152,23 @@ export class Losses {
   }
 
   private keep(control: NicControl, id: number): void {
-    const counters: Record_ = { ...control.viStatistics(id) };
-    for (const name of VI) {
-      const n = counters[name];
-      if (typeof n === 'number' && n > 0) this.past.set(`vi ${name}`, (this.past.get(`vi ${name}`) ?? 0) + n);
-    }
+    add(this.past, 'vi', { ...control.viStatistics(id) }, VI);
   }
+}
+
+function sendingOf(fronts: ReadonlySet<Netfront>): Map<string, number> {
+  const all = new Map<string, number>();
+  for (const front of fronts) add(all, 'netfront', { ...front.statistics().counters }, SENDING);
+  return all;
+}
+
+function add(all: Map<string, number>, where: string, counters: Record_, names: readonly string[]): void {
+  for (const name of names) {
+    const n = counters[name];
+    if (typeof n === 'number' && n > 0) addTo(all, `${where} ${name}`, n);
+  }
+}
+
+function addTo(all: Map<string, number>, name: string, n: number): void {
+  all.set(name, (all.get(name) ?? 0) + n);
 }

@@ -5,6 +5,7 @@
  */
 import { Verdict, declined } from '@netaccel/core-hooks';
 import type {
+  Frame,
   FrontendAccelerator,
   FrontendAcceleratorDefinition,
   FrontendServices,
@@ -29,6 +30,8 @@ export class SprungTrap extends Error {
 export class TrappedPlugin {
   /** Traps that were sprung. */
   sprung = 0;
+  /** Told of each frame that it took. */
+  onTaken: (frame: Frame) => void = () => undefined;
   private armed: ThrowingHook | null = null;
   private readonly random: Random;
 
@@ -100,10 +103,13 @@ export class TrappedPlugin {
     return {
       startTransmit: (frame, more) => {
         trap('startTransmit');
+        const { lazy } = this.mood;
         const verdict = decide();
-        if (verdict === Verdict.sent && !this.mood.lazy) return device.startTransmit(frame, more);
-        flush();
-        return verdict === Verdict.sent ? device.startTransmit(frame, true) : verdict;
+        if (verdict !== Verdict.sent || lazy) flush();
+        if (verdict !== Verdict.sent) return verdict;
+        const outcome = device.startTransmit(frame, more || lazy);
+        if (outcome === Verdict.sent) this.onTaken(frame);
+        return outcome;
       },
       flush,
       poll: (budget) => {

@@ -152,7 +152,7 @@ class Run {
     for (const side of SIDES) lab.begin(side, FOREVER_MS);
     this.tick();
     await lab.lab.lab.runUntil(() => {
-      lab.losses.glance();
+      lab.look();
       this.deeds.actAll(scheduler.steps - this.firstStep);
       // A move is to end under the same traffic and faults.
       return scheduler.steps >= (this.deeds.moving ? last : end);
@@ -214,22 +214,37 @@ class Run {
     }
   }
 
-  /** Every frame arrived, or a counter says why not. */
+  /** Every frame arrived, or a counter of those who can have had it says why not. */
   private judge(): void {
     const { lab } = this;
-    const counted = [...lab.losses.counted().values()].reduce((a, b) => a + b, 0);
-    const missing = lab.traffic.reduce((n, traffic) => n + traffic.underWay, 0);
-    // The announcements of a move are lost and counted, too.
-    const exact = isCalm(lab.scenario) && this.deeds.moved.done + this.deeds.moved.failed === 0;
-    if (missing > counted || (exact && missing < counted))
-      fail(
-        `${missing} frames are missing and counters name ${counted}: ` +
-          lab.traffic
-            .map((traffic, side) => `from ${lab.host(side as Side).name}: ${traffic.missing()}`)
-            .join('; ') +
-          `; ${JSON.stringify([...lab.losses.counted()])}`,
-      );
-    for (const traffic of lab.traffic) traffic.giveUp();
+    const { sending, outside } = lab.losses.totals();
+    const calm = isCalm(lab.scenario);
+    for (const side of SIDES)
+      this.compare(`that the driver of ${lab.host(side).name} had`, {
+        missing: lab.traffic[side].underWay.sending,
+        counted: sending[side],
+        exact: calm,
+      });
+    this.compare('that were seen outside of their sender', {
+      missing: lab.traffic.reduce((n, { underWay }) => n + underWay.outside, 0),
+      counted: outside,
+      // The announcements of a move are lost and counted, too.
+      exact: calm && this.deeds.moved.done + this.deeds.moved.failed === 0,
+    });
+    for (const traffic of lab.traffic) traffic.giveUp('all');
+  }
+
+  private compare(
+    which: string,
+    { missing, counted, exact }: { missing: number; counted: number; exact: boolean },
+  ): void {
+    if (missing < counted ? !exact : missing === counted) return;
+    const { traffic, losses } = this.lab;
+    fail(
+      `${missing} frames ${which} are missing and counters name ${counted}: ` +
+        SIDES.map((side) => `from ${this.lab.host(side).name}: ${traffic[side].missing()}`).join('; ') +
+        `; ${JSON.stringify([...losses.counted()])}`,
+    );
   }
 
   /** Each direction carries frames, all of them. */
@@ -247,7 +262,7 @@ class Run {
     }
     await lab.lab.lab.settle(REST_MS);
     for (const side of SIDES)
-      if (lab.traffic[side].underWay > 0)
+      if (lab.traffic[side].underWay.sending + lab.traffic[side].underWay.outside > 0)
         fail(
           `the lab is at rest and healthy, and frames do not arrive: from ${lab.host(side).name}: ` +
             `${lab.traffic[side].missing()}; losses before ${before}, now ${JSON.stringify([...lab.losses.counted()])}`,
@@ -300,7 +315,7 @@ class Run {
   private async until(what: string, done: () => boolean): Promise<void> {
     try {
       await this.lab.lab.lab.runUntil(() => {
-        this.lab.losses.glance();
+        this.lab.look();
         return done();
       }, REST_MS * 2);
     } catch (error) {

@@ -22,8 +22,19 @@ const pattern = Buffer.from(Uint8Array.from({ length: 256 + LONGEST }, (_, i) =>
 /** Where in it each byte is first. */
 const startOf = Uint8Array.from({ length: 256 }, (_, byte) => pattern.indexOf(byte));
 
-/** What became of one number of a flow. */
-const Fate = { underWay: 0, arrived: 1, lost: 2 } as const;
+/**
+ * What became of one number of a flow. `sending`: its sender's driver has it, as far as anybody has seen, and only that
+ * driver's counters can name its loss. `outside`: a plugin took it, or it was on a bridge.
+ */
+const Fate = { sending: 0, outside: 1, arrived: 2, lost: 3 } as const;
+
+/** Frames that are under way. */
+export interface UnderWay {
+  /** Those that their sender's driver has. */
+  readonly sending: number;
+  /** The others. */
+  readonly outside: number;
+}
 
 /** What a run's checks call when something is wrong. */
 export type Fail = (what: string) => never;
@@ -120,7 +131,7 @@ export class Traffic {
       frame.release();
       return false;
     }
-    this.fates[flow]!.push(Fate.underWay);
+    this.fates[flow]!.push(Fate.sending);
     this.sent++;
     return true;
   }
@@ -130,23 +141,34 @@ export class Traffic {
     return { deliver: (frame) => this.take(frame), flush: () => undefined };
   }
 
-  /** Frames taken that neither arrived nor were given up. */
-  get underWay(): number {
-    let count = 0;
-    for (const flow of this.fates) for (const fate of flow) if (fate === Fate.underWay) count++;
-    return count;
+  /** A frame was seen outside of its sender's driver: a plugin took it, or a bridge forwards it. */
+  seen(frame: Frame): void {
+    const { bytes } = this.memory;
+    const { address: at, length } = frame;
+    if (length < BODY || bytes[at + 11] !== this.source || bytes[at + 23] !== 17) return;
+    const flow = this.fates[(bytes[at + FLOW]! << 8) | bytes[at + FLOW + 1]!];
+    const sequence = wordAt(bytes, at + SEQUENCE);
+    if (flow?.[sequence] === Fate.sending) flow[sequence] = Fate.outside;
   }
 
-  /** What is under way is given up: a domain that had some of it is gone. Answers how many. */
-  giveUp(): number {
-    let count = 0;
+  /** Frames taken that neither arrived nor were given up. */
+  get underWay(): UnderWay {
+    let sending = 0;
+    let outside = 0;
+    for (const flow of this.fates)
+      for (const fate of flow)
+        if (fate === Fate.sending) sending++;
+        else if (fate === Fate.outside) outside++;
+    return { sending, outside };
+  }
+
+  /**
+   * Whoever had what was under way is gone, and nobody counts it: the sender with its driver, or what is outside of it.
+   */
+  giveUp(what: 'all' | 'outside'): void {
     for (const flow of this.fates)
       for (let i = flow.length - 1; i >= 0; i--)
-        if (flow[i] === Fate.underWay) {
-          flow[i] = Fate.lost;
-          count++;
-        }
-    return count;
+        if (flow[i] === Fate.outside || (what === 'all' && flow[i] === Fate.sending)) flow[i] = Fate.lost;
   }
 
   /** What was sent up to now may come in any order, and no frame of later. */
@@ -158,7 +180,7 @@ export class Traffic {
   /** Numbers under way, for a report. */
   missing(): string {
     return this.fates
-      .map((flow, f) => ({ f, at: flow.flatMap((fate, i) => (fate === Fate.underWay ? [i] : [])) }))
+      .map((flow, f) => ({ f, at: flow.flatMap((fate, i) => (fate <= Fate.outside ? [i] : [])) }))
       .filter(({ at }) => at.length > 0)
       .map(
         ({ f, at }) =>
@@ -232,4 +254,9 @@ export class Traffic {
     const start = startOf[(BODY * 31 + sequence * 7 + flow) & 0xff]!;
     into.set(pattern.subarray(start, start + length - BODY), at + BODY);
   }
+}
+
+/** Four bytes in network order. */
+function wordAt(bytes: Uint8Array, at: number): number {
+  return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
 }

@@ -42,6 +42,7 @@ interface Pending {
 }
 
 const LARGEST_ID = 0xffff_ffff;
+const settled = Promise.resolve();
 /** Turns of the microtask queue that a reply gets to reach its caller, through the promises in between. */
 const TURNS = 8;
 
@@ -183,7 +184,7 @@ export class Exchange {
 
   /** Goes on once whoever awaits the reply has run. */
   async #dealLater(): Promise<void> {
-    for (let turns = TURNS; turns > 0; turns--) await undefined;
+    for (let turns = TURNS; turns > 0; turns--) await settled;
     this.#deal();
   }
 
