@@ -127,11 +127,12 @@ export class Traffic {
     const sequence = this.fates[flow]!.length;
     this.write(memory.bytes, frame.home, flow, sequence, length);
     frame.describe(frame.home, length);
+    this.fates[flow]!.push(Fate.sending);
     if (!out.startXmit(frame, more)) {
+      this.fates[flow]!.pop();
       frame.release();
       return false;
     }
-    this.fates[flow]!.push(Fate.sending);
     this.sent++;
     return true;
   }
@@ -179,14 +180,15 @@ export class Traffic {
 
   /** Numbers under way, for a report. */
   missing(): string {
-    return this.fates
-      .map((flow, f) => ({ f, at: flow.flatMap((fate, i) => (fate <= Fate.outside ? [i] : [])) }))
-      .filter(({ at }) => at.length > 0)
-      .map(
-        ({ f, at }) =>
-          `flow ${f}: ${at.slice(0, 8).join()}${at.length > 8 ? ` and ${at.length - 8} more` : ''}`,
-      )
-      .join('; ');
+    const numbers = (wanted: number): string =>
+      this.fates
+        .flatMap((flow, f) => {
+          const at = flow.flatMap((fate, i) => (fate === wanted ? [i] : []));
+          const more = at.length > 8 ? ` and ${at.length - 8} more` : '';
+          return at.length > 0 ? [`flow ${f}: ${at.slice(0, 8).join()}${more}`] : [];
+        })
+        .join('; ') || 'none';
+    return `with the driver ${numbers(Fate.sending)}; outside ${numbers(Fate.outside)}`;
   }
 
   private take(frame: Frame): void {
