@@ -1,18 +1,14 @@
 // Wireshark's own tools read what is written, without complaint, and see what was meant; and what their
 // editcap writes is read. Where they are not installed, each test says so and is skipped.
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { CaptureDirection, CaptureWriter, readCapture } from '../../src/capture/index.js';
+import { fields, isMissing, reason, run } from './wireshark.js';
 
-const missing = ['tshark', 'capinfos', 'editcap'].filter(
-  (tool) => spawnSync(tool, ['--version'], { stdio: 'ignore' }).error !== undefined,
-);
-const reason = `${missing.join(', ')} not installed; try \`apt-get install tshark\``;
-const isMissing = missing.length > 0;
 const mixed = fileURLToPath(new URL('../../captures/mixed.pcapng', import.meta.url));
 
 // Each of these tools takes a second to start, more on a busy machine.
@@ -23,23 +19,6 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'netaccel-tshark-'));
 });
 afterAll(() => rmSync(folder, { recursive: true }));
-
-/** Runs a tool, which must not complain. */
-function run(tool: string, ...args: string[]): string {
-  const { status, stdout, stderr } = spawnSync(tool, args, { encoding: 'utf8' });
-  const complaint = stderr.replace(/^Running as user.*$/gm, '').trim();
-  expect({ status, complaint }).toEqual({ status: 0, complaint: '' });
-  return stdout;
-}
-
-function fields(path: string, ...names: string[]): string[][] {
-  const wanted = names.flatMap((name) => ['-e', name]);
-  const out = run('tshark', '-r', path, '-T', 'fields', '-E', 'separator=|', ...wanted);
-  return out
-    .trimEnd()
-    .split('\n')
-    .map((line) => line.split('|'));
-}
 
 test('tshark reads interfaces, directions, times, comments and ids of a pcapng', ({ skip }) => {
   skip(isMissing, reason);
