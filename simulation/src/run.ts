@@ -222,7 +222,7 @@ class Run {
     for (const side of SIDES)
       this.compare(`that the driver of ${lab.host(side).name} had`, {
         missing: lab.traffic[side].underWay.sending,
-        counted: sending[side],
+        counted: sending[side]!,
         exact: calm,
       });
     this.compare('that were seen outside of their sender', {
