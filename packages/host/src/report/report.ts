@@ -35,7 +35,7 @@ export function reportPage(result: DemoResult): string {
 <main>
 <header>
 <h1>netaccel demo</h1>
-<p>${result.mode === 'tap' ? 'Kernel TCP between network namespaces' : 'Sequence-checked frames'} between two guests
+<p>${result.mode === 'tap' ? 'Kernel TCP' : 'Sequence-checked frames'} between two guests
 on two hosts, plugin <code>${escape(result.plugin.frontend)}</code>, contract ${result.plugin.contract}.
 ${result.modeReason === undefined ? '' : escape(result.modeReason)}</p>
 <p class="quiet">Node ${escape(result.environment.node)}, ${result.environment.cpus} CPUs, ${escape(result.environment.platform)}.
