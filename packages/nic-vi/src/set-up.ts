@@ -22,7 +22,7 @@ import type { Hello } from './protocol.js';
 import { VirtualInterface } from './vi.js';
 
 const TRANSMIT_CAPACITY = 512;
-const RECEIVE_CAPACITY = 512;
+const RECEIVE_CAPACITY = 1024;
 /** Both rings full, and then some, so that the queue never overflows. */
 const EVENT_CAPACITY = 2048;
 /** Bytes of a receive buffer: two in a page, and an ordinary frame fits one. */
