@@ -155,3 +155,5 @@ await row('stops', async () => {
 await backend.start();
 await storeGone();
 console.log(`@log ${JSON.stringify(backend.said().slice(-6000))}`);
+// What started the last guest waits for a store that is gone.
+process.exit();
