@@ -79,6 +79,7 @@ describe('a guest moves with its flows', () => {
     ] as const) {
       await lab.lab.migrate(guest, host);
       await lab.flow(300);
+      await lab.calm();
     }
     const outcome = await lab.settled();
     expect(outcome).toEqual(outcome.map(perfect));
