@@ -131,7 +131,10 @@ async function traffic(backend) {
     expect('guest', checksumErrors(await guest.exec('cat /proc/net/snmp')), 0);
     expect('dom0', checksumErrors(readFileSync('/proc/net/snmp', 'utf8')), before);
   });
-  if (backend instanceof Backend) await operations(backend, rates);
+  if (backend instanceof Backend) {
+    await operations(backend);
+    if (!quick) await smallFrames(backend, guest);
+  }
   await guest.destroy();
   await row('stops', async () => {
     expect('exit code', await backend.stop(), 0);
@@ -150,6 +153,23 @@ async function operations(backend) {
     return text;
   });
   console.log(`@loads ${JSON.stringify(loads.slice(0, 3))}`);
+}
+
+/** Datagrams of 22 bytes, as fast as the guest sends them: frames of 64. */
+async function smallFrames(backend, guest) {
+  await check('1 traffic', backend.driver, 'operations per frame, 64 bytes', async () => {
+    const before = backend.lines('load').length;
+    await guest.exec(`iperf3 -c ${DOM0} -t 6 -u -b 0 -l 22`);
+    const [best] = backend
+      .lines('load')
+      .slice(before)
+      .toSorted((a, b) => b.wireFrames / b.seconds - a.wireFrames / a.seconds);
+    if (best === undefined) throw new Error('the daemon logged no load');
+    const { systemCallsPerFrame: calls, grantOperationsPerFrame: grants, wireFrames, seconds } = best;
+    const text = `at ${Math.round(wireFrames / seconds)} frames a second: ${calls} system calls, ${grants} grant operations a frame`;
+    if (calls > 1.5) throw new Error(`expected at most 1.5; ${text}`);
+    return text;
+  });
 }
 
 makeBridge();
