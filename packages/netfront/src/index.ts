@@ -7,7 +7,7 @@ export { Netfront } from './netfront.js';
 export { ConnectError } from './netfront-options.js';
 export type { NetfrontOptions, NetfrontState, StartOptions } from './netfront-options.js';
 export { ALL_FEATURES, BackendUnfitError } from './features.js';
-export type { AgreedReceive, Agreement, NetfrontFeatures } from './features.js';
+export type { AgreedReceive, Agreement, MulticastControl, NetfrontFeatures } from './features.js';
 export type { ReceiveHash } from './control.js';
 export { DeviceError } from './handshake.js';
 export { FrameInUseError } from './transmit.js';

@@ -76,7 +76,7 @@ export class ViBackend implements BackendAccelerator {
     });
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!BackendAccelerator.remove} */
+  /** The hook `remove` of the contract. */
   async remove(): Promise<void> {
     this.server.end();
     this.stopLooking();
@@ -84,7 +84,7 @@ export class ViBackend implements BackendAccelerator {
     await this.server.vi.close();
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!BackendAccelerator.describe} */
+  /** The hook `describe` of the contract. */
   describe(): Readonly<Record<string, unknown>> {
     return {
       ...this.server.describe(),

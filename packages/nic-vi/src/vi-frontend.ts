@@ -153,7 +153,7 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
     });
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.startTransmit} */
+  /** The hook `startTransmit` of the contract. */
   startTransmit(frame: Frame, more: boolean): Verdict {
     const whyNot = this.whyNot(frame);
     const verdict = whyNot === Verdict.sent ? this.transmit(frame) : whyNot;
@@ -162,12 +162,12 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
     return verdict;
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.flush} */
+  /** The hook `flush` of the contract. */
   flush(): void {
     this.frames.push();
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.poll} */
+  /** The hook `poll` of the contract. */
   poll(budget: number): number {
     this.neighbours.now = this.services.clock.now();
     if (!this.isOpen()) return 0; // what is led here waits in the queue, behind the slow path
@@ -182,7 +182,7 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
     return work;
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.startInterrupts} */
+  /** The hook `startInterrupts` of the contract. */
   startInterrupts(): boolean {
     // No event tells of a fence: it is looked at here, whenever the slow path has nothing left.
     const { open, ready } = this;
@@ -195,18 +195,18 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
     return false;
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.stopInterrupts} */
+  /** The hook `stopInterrupts` of the contract. */
   stopInterrupts(): void {
     this.ready.vi.disarm();
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.checkReady} */
+  /** The hook `checkReady` of the contract. */
   checkReady(): boolean {
     const { vi } = this.ready;
     return this.frames.hasRoom && vi.transmitSpace > 0 && vi.transmitSpace >= this.wanted;
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.statistics} */
+  /** The hook `statistics` of the contract. */
   statistics(into: AcceleratorStatistics): void {
     const { statistics } = this.frames;
     into.txFrames += statistics.txFrames;
@@ -217,7 +217,7 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
     into.rxErrors += statistics.rxErrors + this.counters.strays;
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.quiesce} */
+  /** The hook `quiesce` of the contract. */
   async quiesce(): Promise<void> {
     this.quiescing = true;
     this.active = false;
@@ -232,7 +232,7 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
     this.open = true; // what waits for a slow path that stands still is delivered by the last polls
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.remove} */
+  /** The hook `remove` of the contract. */
   async remove(): Promise<void> {
     this.active = false;
     this.answers.close();
@@ -243,7 +243,7 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
     for (const release of this.releases.splice(0).reverse()) release();
   }
 
-  /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.describe} */
+  /** The hook `describe` of the contract. */
   describe(): Readonly<Record<string, unknown>> {
     const { handover, vi, buffers } = this.ready;
     return {
