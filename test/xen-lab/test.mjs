@@ -13,7 +13,7 @@ const CANNOT = 126;
 /** One boot: far more than it takes, for machines that do much else. */
 const LIMIT_SECONDS = '1500';
 
-/** A boot of the lab each; with `env`, of images of its own, which are made again when that changes. */
+/** A boot of the lab each. */
 const BOOTS = [
   { name: 'traffic', quick: true },
   { name: 'frontend', quick: true },
@@ -23,7 +23,6 @@ const BOOTS = [
   { name: 'acceleration', quick: false },
   { name: 'save', quick: false },
   { name: 'hostile', quick: false },
-  { name: 'ovs', quick: false, env: { XENLAB_OVS: '1' } },
 ];
 
 const words = process.argv.slice(2);
@@ -50,12 +49,11 @@ const seen = (result) => {
 };
 
 /** Boots the lab for one group of tests; answers run.sh's exit code. */
-async function boot({ name, env }) {
+async function boot({ name }) {
   const started = Date.now();
   const command = `node tests/${name}.mjs${quick ? ' --quick' : ''}`;
   const child = spawn(join(here, 'run.sh'), ['-t', LIMIT_SECONDS, '-d', folder, command], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...env },
     // A group of its own, to be ended with all that it started.
     detached: true,
   });
