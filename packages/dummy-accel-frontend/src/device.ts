@@ -18,7 +18,6 @@ import {
   EventType,
   FilterFences,
   FrameVi,
-  NOT_REGISTERED,
   ReceiveMerger,
   Transmit,
   ask,
@@ -27,10 +26,11 @@ import {
   decodeLink,
   decodeRate,
   encodeStray,
+  mostPieces,
   setUpVi,
 } from '@netaccel/nic-vi';
 import type { FrameViHandler, ReadyVi } from '@netaccel/nic-vi';
-import { Choice, mostPieces } from './choice.js';
+import { Choice } from './choice.js';
 
 const notRegistered = declined('not-registered');
 const tooLong = declined('too-long');
@@ -94,7 +94,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
     const { memory, vif, mailbox } = services;
     const { handover, buffers } = vi;
     this.choice = new Choice(memory, vif.mac, handover);
-    this.choice.now = services.clock.now();
+    this.choice.neighbours.now = services.clock.now();
     this.choice.linkUp = vi.vi.linkUp;
     this.merger = new ReceiveMerger(memory, {
       deliver: (frame) => this.deliver(frame),
@@ -114,8 +114,8 @@ export class Device implements FrontendAccelerator, FrameViHandler {
       services.schedulePoll();
       return added ? this.fences.add(filter, fence) : this.fences.remove(filter);
     });
-    this.answers.to(ControlMessage.remoteAddress, decodeAddress, (mac) => this.choice.across(mac));
-    this.answers.to(ControlMessage.localAddress, decodeAddress, (mac) => this.choice.here(mac));
+    this.answers.to(ControlMessage.remoteAddress, decodeAddress, (mac) => this.choice.neighbours.across(mac));
+    this.answers.to(ControlMessage.localAddress, decodeAddress, (mac) => this.choice.neighbours.here(mac));
     this.answers.to(ControlMessage.rate, decodeRate, (bytesPerSecond) => this.limit(bytesPerSecond));
     // The register says how it is by now, whatever a message or an event that was under way says.
     this.answers.to(ControlMessage.link, decodeLink, () => this.lookAtLink());
@@ -138,7 +138,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
   /** {@inheritDoc @netaccel/core-hooks!FrontendAccelerator.poll} */
   poll(budget: number): number {
     const { frames, fences, refused } = this;
-    this.choice.now = this.services.clock.now();
+    this.choice.neighbours.now = this.services.clock.now();
     let work = 0;
     for (; work < budget && refused.length > 0; work++) this.services.completed(refused.pop()!);
     work += fences.release(budget - work);
@@ -226,7 +226,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
         pages: (buffers.count * buffers.bytes) / PAGE_BYTES,
         held: this.frames.held,
       },
-      across: this.choice.describe(),
+      across: this.choice.neighbours.describe(),
       filters: this.fences.describe(),
       strays: this.strays,
       droppedAtRemove: this.dropped,
@@ -238,12 +238,12 @@ export class Device implements FrontendAccelerator, FrameViHandler {
 
   /** A frame from the NIC. */
   received(frame: Frame, filter: number): void {
-    if (!this.choice.isOwn(frame)) {
+    if (!this.choice.neighbours.isOwn(frame.address)) {
       this.strays++;
       if (!this.hinting) void this.hint(filter);
       return;
     }
-    this.choice.hear(frame);
+    this.choice.neighbours.hear(frame);
     if (this.fences.isOpen(filter)) this.merger.push(frame);
     else if (!this.fences.hold(filter, frame)) this.dropped++;
   }
@@ -282,7 +282,7 @@ export class Device implements FrontendAccelerator, FrameViHandler {
       case Transmit.taken:
         return Verdict.sent;
       case Transmit.full:
-        if (!this.isRegistered(frame)) return notRegistered;
+        if (!this.vi.buses.has(frame)) return notRegistered;
         this.wanted = mostPieces(frame);
         return Verdict.busy;
       case Transmit.notRegistered:
@@ -290,13 +290,6 @@ export class Device implements FrontendAccelerator, FrameViHandler {
       default:
         return tooLong;
     }
-  }
-
-  private isRegistered(frame: Frame): boolean {
-    for (let f: Frame | null = frame; f !== null; f = f.next)
-      for (let at = f.address; at < f.address + f.length; at = (at | (PAGE_BYTES - 1)) + 1)
-        if (this.vi.buses.find(at, 1) === NOT_REGISTERED) return false;
-    return true;
   }
 
   /** The device keeps to the rate by itself; what waits there would be lost if this ended, so it is never much. */

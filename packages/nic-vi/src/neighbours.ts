@@ -22,16 +22,20 @@ export class Neighbours {
   /** The time in milliseconds, to within a poll: set by who polls. */
   now = 0;
   private readonly bytes: Uint8Array;
+  private readonly view: DataView;
   private readonly places = new MacTable(PLACES, AGEING_MS);
   private readonly ownHigh: number;
   private readonly ownLow: number;
+  // MAC addresses as they are compared for each frame: four bytes and two, in network order.
+  private readonly own4: number;
+  private readonly own2: number;
   // The last destination that was across, and the last source that was learned.
-  private toHigh = -1;
-  private toLow = 0;
-  private toUntil = 0;
-  private fromHigh = -1;
-  private fromLow = 0;
-  private fromUntil = 0;
+  private to4 = 0;
+  private to2 = 0;
+  private toUntil = -Infinity;
+  private from4 = 0;
+  private from2 = 0;
+  private fromUntil = -Infinity;
 
   /**
    * @param memory the memory that frames are in.
@@ -39,24 +43,29 @@ export class Neighbours {
    */
   constructor(memory: Memory, mac: ArrayLike<number>) {
     this.bytes = memory.bytes;
+    const { buffer, byteOffset, byteLength } = memory.bytes;
+    this.view = new DataView(buffer, byteOffset, byteLength);
     const own = Uint8Array.from(mac);
+    const ownView = new DataView(own.buffer);
+    this.own4 = ownView.getInt32(0);
+    this.own2 = ownView.getUint16(4);
     this.ownHigh = macHigh(own, 0);
     this.ownLow = macLow(own, 0);
   }
 
   /** Whether the MAC address at `at` is the guest's own. */
   isOwn(at: Address): boolean {
-    return macHigh(this.bytes, at) === this.ownHigh && macLow(this.bytes, at) === this.ownLow;
+    return this.view.getInt32(at) === this.own4 && this.view.getUint16(at + 4) === this.own2;
   }
 
   /** Whether a frame whose first bytes are there is for somebody across the wire. */
   isAcross(at: Address): boolean {
-    const high = macHigh(this.bytes, at);
-    const low = macLow(this.bytes, at);
-    if (high === this.toHigh && low === this.toLow && this.now < this.toUntil) return true;
-    if (this.places.find(high, low, this.now) !== ACROSS) return false;
-    this.toHigh = high;
-    this.toLow = low;
+    const first4 = this.view.getInt32(at);
+    const last2 = this.view.getUint16(at + 4);
+    if (first4 === this.to4 && last2 === this.to2 && this.now < this.toUntil) return true;
+    if (this.places.find(macHigh(this.bytes, at), macLow(this.bytes, at), this.now) !== ACROSS) return false;
+    this.to4 = first4;
+    this.to2 = last2;
     this.toUntil = this.now + REFRESH_MS;
     return true;
   }
@@ -64,12 +73,14 @@ export class Neighbours {
   /** A frame arrived by the NIC: its source is across the wire, unless the other half has said otherwise since. */
   hear(frame: Frame): void {
     const at = frame.address + SOURCE_AT;
+    const first4 = this.view.getInt32(at);
+    const last2 = this.view.getUint16(at + 4);
+    if (first4 === this.from4 && last2 === this.from2 && this.now < this.fromUntil) return;
+    this.from4 = first4;
+    this.from2 = last2;
+    this.fromUntil = this.now + REFRESH_MS;
     const high = macHigh(this.bytes, at);
     const low = macLow(this.bytes, at);
-    if (high === this.fromHigh && low === this.fromLow && this.now < this.fromUntil) return;
-    this.fromHigh = high;
-    this.fromLow = low;
-    this.fromUntil = this.now + REFRESH_MS;
     if (this.places.find(high, low, this.now) !== HERE) this.learn(high, low, ACROSS);
   }
 
@@ -80,7 +91,7 @@ export class Neighbours {
 
   /** The other half saw an address on this host; a group's address stands for all. False: it cannot be one. */
   here(mac: Uint8Array): boolean {
-    this.toHigh = -1;
+    this.toUntil = -Infinity;
     if ((mac[0]! & GROUP_BIT) === 0) return this.learn(macHigh(mac, 0), macLow(mac, 0), HERE);
     this.places.forgetPort(ACROSS);
     return true;
