@@ -178,13 +178,15 @@ export class ThreeHosts {
     await this.lab.stop();
     await this.lab.lab.settle(100);
     const left: Record<string, unknown> = {};
-    for (const { name, machine } of this.lab.hosts.values())
+    for (const { name, machine, driver } of this.lab.hosts.values()) {
+      if (driver.framesLeft !== 0) left[`${name} frames`] = driver.framesLeft;
       for (let id = 0; id < 8; id++) {
         const domain = machine.domain(id);
         if (domain === undefined) continue;
         for (const [what, count] of Object.entries(domain.ledger()))
           if (count !== 0) left[`${name}/${id} ${what}`] = count;
       }
+    }
     return left;
   }
 }

@@ -12,6 +12,7 @@ import { checkCaptures, checkPlugins } from '../up/check.js';
 import { needsTaps } from '../up/networks.js';
 import { labWarnings, planLab } from '../up/plan.js';
 import { RunningLab } from '../up/running-lab.js';
+import { leaksOf } from '../machine/ledger.js';
 import { Interrupt } from './interrupt.js';
 import { examples } from './options.js';
 import { ExitCode, Progress, note, printJson, styled } from './output.js';
@@ -25,6 +26,7 @@ interface Flags {
   readonly plugins: boolean;
   readonly storeSocket?: string;
   readonly verbose?: boolean;
+  readonly ledger?: boolean;
 }
 
 /** What a machine lacks, as an error's code. */
@@ -52,6 +54,7 @@ export function registerUp(program: Command): void {
       '--store-socket <path>',
       "serve the store for xenstore's own tools here; with several hosts, at path.HOST each",
     )
+    .option('--ledger', 'at the end, print what each domain still holds, as one line of JSON')
     .option('--verbose', 'show what domains say, not only warnings')
     .option('--json', 'print one JSON object when the lab is up')
     .addHelpText(
@@ -94,8 +97,11 @@ async function up(file: string, flags: Flags): Promise<number> {
     return ExitCode.ok;
   } finally {
     progress.show(`${lab.name}: taking everything down; Ctrl-C once more forces it`);
-    await running?.stop();
+    const ledger = (await running?.stop()) ?? [];
     progress.clear();
+    for (const leak of leaksOf(ledger)) note(line('warn', `${lab.name} at its end: ${leak}`));
+    if (flags.ledger === true)
+      printJson({ schema: 'netaccel.ledger/1', name: lab.name, domains: ledger }, 'line');
     interrupt.release();
   }
 }

@@ -20,6 +20,7 @@ import { Guest } from './guest.js';
 import { attachHardware } from './hardware.js';
 import type { LabHardware } from './hardware.js';
 import { kicksBy } from './kicks.js';
+import type { DomainLedger } from './ledger.js';
 import { keepTime } from './time-keeper.js';
 import { microseconds } from './time.js';
 import type { DeskCalls } from './vif-desk.js';
@@ -34,6 +35,7 @@ const nowhere: FrameSink = { deliver: () => undefined, flush: () => undefined };
 interface Programs {
   start(): Promise<void>;
   stop(): Promise<void>;
+  ledger(): DomainLedger;
   describe(): unknown;
   load(name: string, options: GivenOptions): Promise<string>;
   unload(name: string): Promise<void>;
@@ -128,7 +130,7 @@ function guest(machine: JoinedMachine, order: WorkerOrder, tap: OpenTap | null):
     during: (work) => loop.during(work),
   });
   const tapped = tapPort(memory, tap, programs.netfront);
-  if (tapped !== null) loop.addPoller(() => tapped.poll());
+  if (tapped !== null) loop.addPoller(() => port !== null && tapped.poll()); // closed, it takes no buffer any more
   const file =
     replay === null
       ? null
@@ -146,6 +148,7 @@ function guest(machine: JoinedMachine, order: WorkerOrder, tap: OpenTap | null):
       port = null;
       await programs.stop();
     },
+    ledger: () => ({ ...domain.ledger(), frames: 0 }),
     describe: () => ({ ...programs.describe(), tap: tapState(tapped), replay: file?.statistics ?? null }),
     load: () => Promise.reject(new Error('a frontend plugin is loaded when the backend names it')),
     unload: (name) => programs.registry.unregister(name),
@@ -192,6 +195,7 @@ function driver(
       port = null;
       await programs.stop();
     },
+    ledger: () => ({ ...machine.domain.ledger(), frames: programs.framesLeft }),
     describe: () => ({ ...programs.describe(), nic: nic.describe(), tap: tapState(port) }),
     load: (name, options) => machine.loop.during(programs.load(name, options)),
     unload: (name) => programs.unload(name),

@@ -70,6 +70,8 @@ export class DriverDomain {
   ownInterface: DomainInterface | null = null;
   /** What plugins were loaded by, in this order. */
   readonly loaded: { readonly name: string; readonly options: GivenOptions }[] = [];
+  /** Frames that somebody still had when their memory was given back by `stop`: a fault of whoever had them. */
+  framesLeft = 0;
   private readonly bridgePorts: BridgePort[] = [];
 
   constructor(private readonly options: DriverDomainOptions) {
@@ -150,9 +152,13 @@ export class DriverDomain {
   /** Takes all of it down: vifs first, then ports. */
   async stop(): Promise<void> {
     await this.driver.stop();
-    this.ownInterface?.close();
+    const ports = [...this.ports.values()];
     for (const port of this.bridgePorts) port.detach();
-    for (const port of this.ports.values()) port.close();
+    // The NIC lets go of what it had to send before anybody's memory goes.
+    for (const port of ports) port.close();
+    this.ownInterface?.close();
     this.desk.close();
+    this.framesLeft = ports.reduce((sum, port) => sum + port.framesLeft, 0);
+    this.framesLeft += (this.ownInterface?.framesOut ?? 0) + this.desk.framesOut;
   }
 }

@@ -11,6 +11,8 @@
  *     open      once more announced and seen, nothing comes to the old host any more: what waited there is delivered
  *               first, then what waited at the new one, then the port is open
  *
+ * An announcement that a busy wire lost is made again.
+ *
  * What is guaranteed. A frame that was sent to the guest through bridges, before the first announcement reached the
  * sender's bridge, arrives at the old host before the announcement does, as links keep order; every later one goes to
  * the new host. So none is lost while the holds have room (`holdFull` counts), none comes twice, and none overtakes an
@@ -26,7 +28,9 @@ import type { HeldFrame } from '../ports/held-frames.js';
 import type { VifPortStatistics } from '../ports/vif-port.js';
 
 /** How long an announcement may take to the old host; hosts that share no wire wait for so long in vain. */
-const ANNOUNCE_MS = 250;
+const ANNOUNCE_MS = 500;
+/** An announcement that was not seen for so long was lost, as any frame may be on a busy wire: the next one follows. */
+const ANNOUNCE_AGAIN_MS = 50;
 /** How long the guest may take to be connected on the new host. */
 const RESUME_MS = 8000;
 
@@ -148,11 +152,31 @@ export async function migrateGuest(
 async function arrive(guest: MigrationGuest, from: MigrationHost, to: MigrationHost): Promise<boolean> {
   const id = await guest.move(to);
   await to.desk.expect(id, guest.mac);
-  const once = await from.desk.announced(guest.mac, 1, ANNOUNCE_MS);
+  const sent = await announcedOver(guest, from, to, 1);
   await to.createVif(id);
   await guest.resume(RESUME_MS);
   await to.desk.announce(id, guest.mac);
-  return (await from.desk.announced(guest.mac, 2, once ? ANNOUNCE_MS : 0)) && once;
+  return sent !== null && (await announcedOver(guest, from, to, sent + 1)) !== null;
+}
+
+/**
+ * Waits until the old host has seen `sent` announcements, which is one of the last as links keep order; announces again
+ * while it has not.
+ * @returns how many were sent by then; null when time is up.
+ */
+async function announcedOver(
+  guest: MigrationGuest,
+  from: MigrationHost,
+  to: MigrationHost,
+  sent: number,
+): Promise<number | null> {
+  const expected = sent;
+  for (let ms = 0; ms < ANNOUNCE_MS; ms += ANNOUNCE_AGAIN_MS) {
+    if (await from.desk.announced(guest.mac, expected, ANNOUNCE_AGAIN_MS)) return sent;
+    await to.desk.announce(guest.id, guest.mac);
+    sent++;
+  }
+  return null;
 }
 
 /** The guest is connected on its old host again, and what waited for it is delivered, wherever that was. */

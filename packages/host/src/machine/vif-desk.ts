@@ -188,6 +188,11 @@ export class VifDesk implements DeskCalls {
     });
   }
 
+  /** Announcements that are not home. */
+  get framesOut(): number {
+    return ANNOUNCEMENTS - this.announcements.free;
+  }
+
   /** Counters of the ports, by name. */
   describe(): Readonly<Record<string, unknown>>[] {
     return [...this.ports.values(), ...this.leaving.values()].map((port) => ({

@@ -14,6 +14,7 @@ import type { TapDescription } from '../tap/index.js';
 import { createHardware } from './hardware.js';
 import type { LabHardware, NicRequest, WireRequest } from './hardware.js';
 import type { MigrationReport } from './migration.js';
+import type { DomainLedger, LabLedgerEntry } from './ledger.js';
 import { microseconds } from './time.js';
 import { createVif, introduceDomain } from './toolstack.js';
 import type { VifSpec } from './toolstack.js';
@@ -110,7 +111,7 @@ export class WorkerLab {
   readonly hardware: LabHardware;
   private readonly machines: SharedMachine[] = [];
   private readonly moves = new WorkerMoves(this);
-  private stopping: Promise<void> | null = null;
+  private stopping: Promise<readonly LabLedgerEntry[]> | null = null;
 
   private constructor(private readonly plan: WorkerLabPlan) {
     for (const { name } of plan.hosts)
@@ -176,8 +177,11 @@ export class WorkerLab {
     return this.moves.migrate(from, guest, to);
   }
 
-  /** Closes everything, guests first; bounded in time. Idempotent. */
-  stop(): Promise<void> {
+  /**
+   * Closes everything, guests first; bounded in time. Idempotent.
+   * @returns what each domain held then.
+   */
+  stop(): Promise<readonly LabLedgerEntry[]> {
     return (this.stopping ??= this.end());
   }
 
@@ -234,16 +238,32 @@ export class WorkerLab {
     );
   }
 
-  private async end(): Promise<void> {
+  private async end(): Promise<readonly LabLedgerEntry[]> {
     const hosts = [...this.hosts.values()];
-    const guests = hosts.flatMap((host) => [...host.guests.values()].map(({ worker }) => worker));
-    const drivers = hosts.map((host) => host.driver);
-    await Promise.allSettled(guests.map((worker) => worker.ask('stop')));
-    await Promise.allSettled(drivers.map((worker) => worker.ask('stop')));
+    const guests = hosts.flatMap(({ name, guests }) =>
+      [...guests.values()].map(({ plan, worker }) => ({ host: name, guest: plan.name, worker })),
+    );
+    const drivers = hosts.map(({ name, driver }) => ({ host: name, guest: null, worker: driver }));
+    await Promise.allSettled(guests.map(({ worker }) => worker.ask('stop')));
+    await Promise.allSettled(drivers.map(({ worker }) => worker.ask('stop')));
+    const all = [...drivers, ...guests];
+    const ledger = await Promise.all(all.map(entryOf));
     this.machines[0]?.stop();
-    await Promise.all([...guests, ...drivers].map((worker) => endWithin(worker, ANSWER_MS)));
+    await Promise.all(all.map(({ worker }) => endWithin(worker, ANSWER_MS)));
     for (const machine of [...this.machines].reverse()) machine.close();
+    return ledger;
   }
+}
+
+/** What a domain holds now that all programs have stopped. */
+async function entryOf(domain: {
+  readonly host: string;
+  readonly guest: string | null;
+  readonly worker: DomainWorker;
+}): Promise<LabLedgerEntry> {
+  const { host, guest, worker } = domain;
+  const held = (await worker.ask('ledger').catch(() => null)) as DomainLedger | null;
+  return { host, guest, held };
 }
 
 async function endWithin(worker: DomainWorker, ms: number): Promise<void> {

@@ -41,7 +41,17 @@ export interface WorkerOrder {
 export interface Question {
   readonly id: number;
   readonly method:
-    'start' | 'stop' | 'describe' | 'load' | 'unload' | 'watch' | 'suspend' | 'resume' | 'rehome' | 'desk';
+    | 'start'
+    | 'stop'
+    | 'ledger'
+    | 'describe'
+    | 'load'
+    | 'unload'
+    | 'watch'
+    | 'suspend'
+    | 'resume'
+    | 'rehome'
+    | 'desk';
   readonly args: readonly unknown[];
 }
 

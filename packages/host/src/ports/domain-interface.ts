@@ -39,6 +39,11 @@ export class DomainInterface implements Transmitter {
     this.port = bridge.attach(name, receiver);
   }
 
+  /** Frames that are not home. */
+  get framesOut(): number {
+    return SMALL_COUNT - this.small.free + LARGE_COUNT - this.large.free;
+  }
+
   /** {@inheritDoc Transmitter.allocate} */
   allocate(bytes: number): Frame | null {
     return bytes <= SMALL_BYTES ? this.small.allocate() : this.large.allocate();

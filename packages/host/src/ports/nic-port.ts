@@ -61,6 +61,8 @@ export class NicPort implements FrameSink, NicPortHold {
     txReset: 0,
     txBacklogMax: 0,
   };
+  /** Received frames that somebody still had when the port was closed. */
+  framesLeft = 0;
   private readonly domain: Domain;
   private own: PortVi;
   /** Of the VI, for the frame path. */
@@ -194,7 +196,10 @@ export class NicPort implements FrameSink, NicPortHold {
     for (; this.backlogHead !== this.backlogTail; this.backlogHead++)
       releaseChain(this.backlog[this.backlogHead % BACKLOG]!);
     for (const channel of this.channels) channel.close();
-    for (const vi of [...this.retired, this.own]) vi.free();
+    for (const vi of [...this.retired, this.own]) {
+      this.framesLeft += vi.frames.held;
+      vi.free();
+    }
     this.passMarkers();
   }
 

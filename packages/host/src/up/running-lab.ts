@@ -6,6 +6,7 @@ import type { LogLevel } from '@netaccel/core-hooks';
 import { refuseSecond, serveControl } from '../control/socket.js';
 import type { LabDescription } from '../lab/index.js';
 import { kicksBy } from '../machine/kicks.js';
+import type { LabLedgerEntry } from '../machine/ledger.js';
 import { MigrationError } from '../machine/migration.js';
 import type { MigrationReport } from '../machine/migration.js';
 import { microseconds } from '../machine/time.js';
@@ -61,7 +62,7 @@ export class RunningLab {
   readonly captures: CaptureDesk;
   private stopServing: () => void = () => undefined;
   private stores: StoreSockets | null = null;
-  private stopping: Promise<void> | null = null;
+  private stopping: Promise<readonly LabLedgerEntry[]> | null = null;
 
   /** What it was made from, with every guest where it is now. */
   description: PlacedLab;
@@ -177,17 +178,21 @@ export class RunningLab {
     return this.lab.hosts.get(name)!;
   }
 
-  /** Takes everything down in order, in limited time. Idempotent. */
-  stop(): Promise<void> {
+  /**
+   * Takes everything down in order, in limited time. Idempotent.
+   * @returns what each domain held then.
+   */
+  stop(): Promise<readonly LabLedgerEntry[]> {
     return (this.stopping ??= this.end());
   }
 
-  private async end(): Promise<void> {
+  private async end(): Promise<readonly LabLedgerEntry[]> {
     this.captures.close();
     this.stores?.close();
     this.stopServing();
-    await this.lab.stop();
+    const ledger = await this.lab.stop();
     if (this.networks !== null) await within(CLOSE_MS, this.networks.close());
+    return ledger;
   }
 
   private async loadPlugins(step: (what: string) => void): Promise<void> {
