@@ -1,4 +1,5 @@
 import { defineConfig } from 'tsup';
+import { shipPages } from './scripts/ship-pages.js';
 
 export default defineConfig({
   entry: {
@@ -16,4 +17,6 @@ export default defineConfig({
   treeshake: true,
   sourcemap: true,
   clean: true,
+  // The kit's advice names the plugin author's pages: they are where the kit is.
+  onSuccess: () => shipPages('../../docs/plugin-authors', 'dist/docs'),
 });

@@ -90,10 +90,20 @@ describe('a project', () => {
       >;
       expect(manifest).toMatchObject({
         name: '@acme/fast',
+        keywords: expect.arrayContaining(['netaccel-plugin']) as string[],
         peerDependencies: {
           '@netaccel/core-hooks': expect.stringMatching(/^\^\d+\.\d+\.\d+$/) as string,
           '@netaccel/nic-vi': expect.stringMatching(/^\^\d+\.\d+\.\d+$/) as string,
         },
+      });
+      const scripts = manifest['scripts'] as Record<string, string>;
+      const steps = [
+        ...readFileSync(join(directory, '.github/workflows/ci.yml'), 'utf8').matchAll(/- run: (.+)/g),
+      ];
+      expect(steps.map(([, command]) => command)).toEqual(['npm install', 'npm test', 'npm run build']);
+      expect(scripts).toMatchObject({
+        test: expect.stringContaining('vitest run') as string,
+        build: expect.any(String) as string,
       });
       const abilities = readFileSync(join(directory, 'src/abilities.ts'), 'utf8');
       expect(abilities).toContain(`FRONTEND = '@acme/fast/frontend'`);

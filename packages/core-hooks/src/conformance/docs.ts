@@ -1,7 +1,10 @@
-/** Where the pages say what a rule holds a plugin to. */
+/** Where the pages say what a rule holds a plugin to: they come with the package, so whoever runs the kit has them. */
+const HOOKS = 'node_modules/@netaccel/core-hooks/dist/docs/hooks.md';
+
+/** By what a rule is about. */
 export const Docs = {
-  front: 'docs/plugin-authors/hooks.md#the-front-half',
-  back: 'docs/plugin-authors/hooks.md#the-back-half',
-  order: 'docs/plugin-authors/hooks.md#order',
-  versions: 'docs/plugin-authors/hooks.md#versions',
+  front: `${HOOKS}#the-front-half`,
+  back: `${HOOKS}#the-back-half`,
+  order: `${HOOKS}#order`,
+  versions: `${HOOKS}#versions`,
 } as const;

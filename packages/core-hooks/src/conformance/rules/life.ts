@@ -10,7 +10,7 @@ import { serials } from '../lab.js';
 import type { Lab } from '../lab.js';
 import type { Rule } from '../rule.js';
 
-const INTERLEAVINGS = 120;
+const INTERLEAVINGS = 2000;
 const MOST_SERVICES = 400;
 
 /** A plugin that leaks whatever happens is found by the rules of the ledger. */
