@@ -78,14 +78,17 @@ export class Choice {
     const { view, can } = this;
     const { address, length, totalBytes } = frame;
     if (length < ETHERNET_BYTES) return malformed;
-    if ((view.getUint8(address) & GROUP_BIT) !== 0) return broadcast;
-    if (!this.neighbours.isAcross(address)) return unknownDestination;
+    const usual = this.neighbours.isUsual(address);
+    if (!usual) {
+      if ((view.getUint8(address) & GROUP_BIT) !== 0) return broadcast;
+      if (!this.neighbours.isAcross(address)) return unknownDestination;
+    }
     const whole = frame.segmentation === Segmentation.none;
     if (!whole || this.sources !== null || !isOrdinary(view, address, length, totalBytes)) {
       const verdict = this.judge(frame, whole);
       if (verdict !== Verdict.sent) return verdict;
     } else if (frame.checksum === Checksum.blank && !can.transmitChecksum) return checksum;
-    if (!this.neighbours.isOwn(address + SOURCE_AT)) return spoofed;
+    if (!usual && !this.neighbours.isOwn(address + SOURCE_AT)) return spoofed;
     if (totalBytes > (whole ? this.maxFrameBytes : can.maxTransmitBytes)) return tooLong;
     if (frame.next !== null && mostPieces(frame) >= Math.min(can.maxFragments, MAX_FRAGMENTS)) return tooLong;
     return Verdict.sent;

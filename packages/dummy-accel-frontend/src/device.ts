@@ -15,6 +15,7 @@ import type {
 import {
   Answers,
   ControlMessage,
+  EventFlag,
   EventType,
   FilterFences,
   FrameVi,
@@ -237,15 +238,14 @@ export class Device implements FrontendAccelerator, FrameViHandler {
   }
 
   /** A frame from the NIC. */
-  received(frame: Frame, filter: number): void {
-    if (!this.choice.neighbours.isOwn(frame.address)) {
+  received(frame: Frame, filter: number, flags: number): void {
+    if (!this.choice.neighbours.hear(frame)) {
       this.strays++;
       if (!this.hinting) void this.hint(filter);
-      return;
-    }
-    this.choice.neighbours.hear(frame);
-    if (this.fences.isOpen(filter)) this.merger.push(frame);
-    else if (!this.fences.hold(filter, frame)) this.dropped++;
+    } else if (!this.fences.isOpen(filter)) {
+      if (!this.fences.hold(filter, frame)) this.dropped++;
+    } else if ((flags & EventFlag.udp) !== 0) this.deliver(frame);
+    else this.merger.push(frame);
   }
 
   /** The NIC has sent a frame. */

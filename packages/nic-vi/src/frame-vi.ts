@@ -15,8 +15,11 @@ import type { VirtualInterface } from './vi.js';
 
 /** Who is told. */
 export interface FrameViHandler {
-  /** A frame arrived. The call's reader holds it to keep it. `filter` is the id of the filter it came by, 0 for none. */
-  received(frame: Frame, filter: number): void;
+  /**
+   * A frame arrived. The call's reader holds it to keep it. `filter` is the id of the filter it came by, 0 for none;
+   * `flags` are {@link EventFlag}s: what the NIC saw in its headers.
+   */
+  received(frame: Frame, filter: number, flags: number): void;
   /** The NIC is done with a frame; it is no longer held for it. */
   completed(frame: Frame): void;
   /** A frame was not sent: the transmit queue stopped at it and has been started again. Called instead of `completed`. */
@@ -309,7 +312,7 @@ export class FrameVi {
     else if ((flags & EventFlag.checksumBad) !== 0) frame.checksum = Checksum.bad;
     this.statistics.rxFrames++;
     this.statistics.rxBytes += frame.totalBytes;
-    this.handler.received(frame, filter);
+    this.handler.received(frame, filter, flags);
     releaseChain(frame);
   }
 

@@ -10,12 +10,13 @@ import { MacTable, macHigh, macLow } from './mac-table.js';
 /** Addresses remembered, and for how long without a word from them. */
 const PLACES = 256;
 const AGEING_MS = 300_000;
-/** How long the last address found is believed without looking again. */
+/** How long what was found for the last frame is believed without looking again. */
 const REFRESH_MS = 1000;
 const HERE = 0;
 const ACROSS = 1;
 const GROUP_BIT = 1;
 const SOURCE_AT = 6;
+const HIGH_HALF = ~0xffff;
 
 /** See the top of the file. */
 export class Neighbours {
@@ -26,14 +27,18 @@ export class Neighbours {
   private readonly places = new MacTable(PLACES, AGEING_MS);
   private readonly ownHigh: number;
   private readonly ownLow: number;
-  // MAC addresses as they are compared for each frame: four bytes and two, in network order.
+  // The addresses of a frame are compared as three words, in network order: the destination's first four bytes; its
+  // last two and the source's first two; the source's last four.
   private readonly own4: number;
   private readonly own2: number;
-  // The last destination that was across, and the last source that was learned.
-  private to4 = 0;
+  /** The last two bytes of the guest's address as the upper half of a word. */
+  private readonly ownEnd: number;
+  // Of the last frame that left for somebody across, and of the last that arrived.
+  private to0 = 0;
+  private to1 = 0;
   private to2 = 0;
   private toUntil = -Infinity;
-  private from4 = 0;
+  private from1 = 0;
   private from2 = 0;
   private fromUntil = -Infinity;
 
@@ -49,6 +54,7 @@ export class Neighbours {
     const ownView = new DataView(own.buffer);
     this.own4 = ownView.getInt32(0);
     this.own2 = ownView.getUint16(4);
+    this.ownEnd = this.own2 << 16;
     this.ownHigh = macHigh(own, 0);
     this.ownLow = macLow(own, 0);
   }
@@ -58,30 +64,42 @@ export class Neighbours {
     return this.view.getInt32(at) === this.own4 && this.view.getUint16(at + 4) === this.own2;
   }
 
+  /** Whether a frame's addresses are those of the last that was {@link isAcross} and from the guest itself. */
+  isUsual(at: Address): boolean {
+    const { view } = this;
+    return (
+      view.getInt32(at) === this.to0 &&
+      view.getInt32(at + 4) === this.to1 &&
+      view.getInt32(at + 8) === this.to2 &&
+      this.now < this.toUntil
+    );
+  }
+
   /** Whether a frame whose first bytes are there is for somebody across the wire. */
   isAcross(at: Address): boolean {
-    const first4 = this.view.getInt32(at);
-    const last2 = this.view.getUint16(at + 4);
-    if (first4 === this.to4 && last2 === this.to2 && this.now < this.toUntil) return true;
-    if (this.places.find(macHigh(this.bytes, at), macLow(this.bytes, at), this.now) !== ACROSS) return false;
-    this.to4 = first4;
-    this.to2 = last2;
-    this.toUntil = this.now + REFRESH_MS;
+    const { view, bytes, now } = this;
+    if (this.places.find(macHigh(bytes, at), macLow(bytes, at), now) !== ACROSS) return false;
+    if (this.isOwn(at + SOURCE_AT)) {
+      this.to0 = view.getInt32(at);
+      this.to1 = view.getInt32(at + 4);
+      this.to2 = view.getInt32(at + 8);
+      this.toUntil = now + REFRESH_MS;
+    }
     return true;
   }
 
-  /** A frame arrived by the NIC: its source is across the wire, unless the other half has said otherwise since. */
-  hear(frame: Frame): void {
-    const at = frame.address + SOURCE_AT;
-    const first4 = this.view.getInt32(at);
-    const last2 = this.view.getUint16(at + 4);
-    if (first4 === this.from4 && last2 === this.from2 && this.now < this.fromUntil) return;
-    this.from4 = first4;
-    this.from2 = last2;
-    this.fromUntil = this.now + REFRESH_MS;
-    const high = macHigh(this.bytes, at);
-    const low = macLow(this.bytes, at);
-    if (this.places.find(high, low, this.now) !== HERE) this.learn(high, low, ACROSS);
+  /**
+   * A frame arrived by the NIC: its source is across the wire, unless the other half has said otherwise since.
+   * @returns whether it is for the guest; nothing is learned of one that is not.
+   */
+  hear(frame: Frame): boolean {
+    const { view } = this;
+    const at = frame.address;
+    if (view.getInt32(at) !== this.own4) return false;
+    const middle = view.getInt32(at + 4);
+    if (middle === this.from1 && view.getInt32(at + 8) === this.from2 && this.now < this.fromUntil)
+      return true;
+    return (middle & HIGH_HALF) === this.ownEnd && this.listen(at);
   }
 
   /** The other half saw an address arrive from the wire. False: it cannot be one. */
@@ -103,6 +121,18 @@ export class Neighbours {
       .entries(this.now)
       .filter(({ port }) => port === ACROSS)
       .map(({ mac, ageMs }) => ({ mac, ageMs }));
+  }
+
+  /** Learns the source of a frame for the guest that lies there. */
+  private listen(at: Address): boolean {
+    const { view, bytes, now } = this;
+    this.from1 = view.getInt32(at + 4);
+    this.from2 = view.getInt32(at + 8);
+    this.fromUntil = now + REFRESH_MS;
+    const high = macHigh(bytes, at + SOURCE_AT);
+    const low = macLow(bytes, at + SOURCE_AT);
+    if (this.places.find(high, low, now) !== HERE) this.learn(high, low, ACROSS);
+    return true;
   }
 
   /** Answers whether it is an address that can be somewhere: a single one's, and not this guest's. */

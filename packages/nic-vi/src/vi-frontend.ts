@@ -19,7 +19,7 @@ import { mostPieces } from './bus-map.js';
 import { FrameVi, Transmit } from './frame-vi.js';
 import type { FrameViHandler } from './frame-vi.js';
 import { ETHERNET_BYTES, FrameHeaders } from './headers.js';
-import { EventType } from './layouts.js';
+import { EventFlag, EventType } from './layouts.js';
 import { ReceiveMerger } from './merge.js';
 import type { HandoverMessage } from './messages.js';
 import { Neighbours } from './neighbours.js';
@@ -261,14 +261,13 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
   }
 
   /** A frame from the NIC. */
-  received(frame: Frame): void {
-    if (!this.neighbours.isOwn(frame.address)) {
+  received(frame: Frame, _filter: number, flags: number): void {
+    if (!this.neighbours.hear(frame)) {
       this.counters.strays++;
       return;
     }
-    this.neighbours.hear(frame);
     this.choice.received?.(frame, this.neighbours.now);
-    if (this.merger === null) this.deliver(frame);
+    if (this.merger === null || (flags & EventFlag.udp) !== 0) this.deliver(frame);
     else this.merger.push(frame);
   }
 
@@ -304,9 +303,11 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
     const { neighbours, headers } = this;
     const { address, length } = frame;
     if (length < ETHERNET_BYTES) return malformed;
-    if ((this.bytes[address]! & GROUP_BIT) !== 0) return broadcast;
-    if (!neighbours.isAcross(address)) return unknownDestination;
-    if (!neighbours.isOwn(address + SOURCE_AT)) return spoofed;
+    if (!neighbours.isUsual(address)) {
+      if ((this.bytes[address]! & GROUP_BIT) !== 0) return broadcast;
+      if (!neighbours.isAcross(address)) return unknownDestination;
+      if (!neighbours.isOwn(address + SOURCE_AT)) return spoofed;
+    }
     headers.parse(address, length, frame.totalBytes);
     // Of what has a list of addresses only IP goes: the bridge judges the rest.
     if (this.sources !== null && !this.sources.hasSource(headers)) return spoofed;

@@ -23,9 +23,10 @@ function frame(to: ArrayLike<number>, from: ArrayLike<number>): Frame {
   return lying;
 }
 
-function isAcross(mac: ArrayLike<number>): boolean {
-  frame(mac, OWN);
-  return neighbours.isAcross(address);
+/** As a plugin asks for each frame that the guest sends. */
+function isAcross(mac: ArrayLike<number>, from: ArrayLike<number> = OWN): boolean {
+  frame(mac, from);
+  return neighbours.isUsual(address) || neighbours.isAcross(address);
 }
 
 beforeEach(() => {
@@ -59,6 +60,36 @@ describe('neighbours', () => {
     expect(isAcross(OTHER)).toBe(true);
     expect(neighbours.here(EVERYBODY)).toBe(true);
     expect(isAcross(OTHER)).toBe(false);
+  });
+
+  it('are told from one to the next by every byte of both addresses', () => {
+    neighbours.across(OTHER);
+    expect(isAcross(OTHER)).toBe(true);
+    expect(neighbours.isUsual(address)).toBe(true);
+    for (let i = 0; i < 12; i++) {
+      frame(OTHER, OWN);
+      memory.bytes[address + i]! ^= 0x10;
+      expect(neighbours.isUsual(address)).toBe(false);
+      expect(neighbours.isAcross(address)).toBe(i >= 6);
+      frame(OTHER, OWN);
+      expect(neighbours.isUsual(address)).toBe(true); // a false source is never taken for the usual one
+    }
+    neighbours.now = 1001;
+    expect(neighbours.isUsual(address)).toBe(false);
+  });
+
+  it('are heard only in frames for the guest, by every byte of its address', () => {
+    expect(neighbours.hear(frame(OWN, OTHER))).toBe(true);
+    expect(neighbours.hear(frame(OWN, OTHER))).toBe(true);
+    const stranger = Uint8Array.of(2, 0, 0, 0, 0, 3);
+    for (let i = 0; i < 6; i++) {
+      frame(OWN, stranger);
+      memory.bytes[address + i]! ^= 0x10;
+      expect(neighbours.hear(lying)).toBe(false);
+    }
+    expect(isAcross(stranger)).toBe(false);
+    expect(neighbours.hear(frame(OWN, stranger))).toBe(true);
+    expect(isAcross(stranger)).toBe(true);
   });
 
   it('are never a group, nor the guest itself', () => {
