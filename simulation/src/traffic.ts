@@ -70,6 +70,10 @@ export class Traffic {
   private readonly random: Random;
   /** What a frame is compared with. */
   private readonly expected = new Uint8Array(LONGEST);
+  /** What arrived, in one piece. */
+  private readonly whole = new Uint8Array(LONGEST);
+  /** Header of every frame, with nothing yet where they differ. */
+  private readonly header: Uint8Array;
   private until = 0;
   private cancel: () => void = () => undefined;
 
@@ -89,6 +93,11 @@ export class Traffic {
     this.last = new Array<number>(flows).fill(-1);
     this.forgiven = new Array<number>(flows).fill(0);
     this.random = new Random(seed);
+    this.header = Uint8Array.of(
+      ...[2, 0, 0, 0, 0, destination, 2, 0, 0, 0, 0, source, 8, 0, 0x45, 0],
+      ...[0, 0, 0, 0, 0x40, 0, 0x40, 17, 0, 0],
+      ...[10, 77, 0, source, 10, 77, 0, destination, 0, 0, 0, 0, 0, 0, 0, 0],
+    );
   }
 
   /** Sends bursts at random times through a driver until `untilMs`, or `stop`. */
@@ -192,18 +201,13 @@ export class Traffic {
   }
 
   private take(frame: Frame): void {
-    const { bytes } = this.memory;
-    const whole = new Uint8Array(frame.totalBytes);
-    let at = 0;
-    for (let f: Frame | null = frame; f !== null; at += f.length, f = f.next)
-      whole.set(bytes.subarray(f.address, f.address + f.length), at);
+    const whole = this.gather(frame);
     if (whole.length < SHORTEST || whole[5] !== this.destination || whole[23] !== 17) {
       this.foreign++;
       return;
     }
-    const view = new DataView(whole.buffer);
-    const sequence = view.getUint32(SEQUENCE);
-    const flow = view.getUint16(FLOW);
+    const sequence = wordAt(whole, SEQUENCE);
+    const flow = (whole[FLOW]! << 8) | whole[FLOW + 1]!;
     if (!this.isOurs(whole, flow, sequence)) {
       if (++this.corrupted > this.excuses.corrupted())
         this.fail(
@@ -225,6 +229,17 @@ export class Traffic {
     this.arrived++;
   }
 
+  /** All bytes of a frame; good until the next call. */
+  private gather(frame: Frame): Uint8Array {
+    const { bytes } = this.memory;
+    const { totalBytes } = frame;
+    const whole = totalBytes <= LONGEST ? this.whole.subarray(0, totalBytes) : new Uint8Array(totalBytes);
+    let at = 0;
+    for (let f: Frame | null = frame; f !== null; at += f.length, f = f.next)
+      whole.set(bytes.subarray(f.address, f.address + f.length), at);
+    return whole;
+  }
+
   private isOurs(seen: Uint8Array, flow: number, sequence: number): boolean {
     const fates = this.fates[flow];
     if (fates === undefined || sequence >= fates.length || seen.length > LONGEST) return false;
@@ -235,24 +250,19 @@ export class Traffic {
 
   /** UDP over IPv4, its own length in its payload. */
   private write(into: Uint8Array, at: number, flow: number, sequence: number, length: number): void {
-    const view = new DataView(into.buffer, into.byteOffset + at, length);
-    into.set([2, 0, 0, 0, 0, this.destination, 2, 0, 0, 0, 0, this.source, 8, 0, 0x45, 0], at);
-    view.setUint16(16, length - 14);
-    view.setUint32(18, 0x4000);
-    view.setUint16(22, 0x4011);
-    view.setUint16(24, 0);
-    into.set([10, 77, 0, this.source, 10, 77, 0, this.destination], at + 26);
-    view.setUint16(34, FIRST_PORT + flow);
-    view.setUint16(36, FIRST_PORT + flow);
-    view.setUint16(38, length - 34);
-    view.setUint16(40, 0);
+    into.set(this.header, at);
+    put(into, at + 16, length - 14);
+    put(into, at + 34, FIRST_PORT + flow);
+    put(into, at + 36, FIRST_PORT + flow);
+    put(into, at + 38, length - 34);
     let sum = 0;
-    for (let i = 14; i < 34; i += 2) sum += view.getUint16(i);
+    for (let i = at + 14; i < at + 34; i += 2) sum += (into[i]! << 8) | into[i + 1]!;
     while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-    view.setUint16(24, ~sum & 0xffff);
-    view.setUint32(SEQUENCE, sequence);
-    view.setUint16(FLOW, flow);
-    view.setUint16(LENGTH, length);
+    put(into, at + 24, ~sum & 0xffff);
+    put(into, at + SEQUENCE, sequence >>> 16);
+    put(into, at + SEQUENCE + 2, sequence & 0xffff);
+    put(into, at + FLOW, flow);
+    put(into, at + LENGTH, length);
     const start = startOf[(BODY * 31 + sequence * 7 + flow) & 0xff]!;
     into.set(pattern.subarray(start, start + length - BODY), at + BODY);
   }
@@ -261,4 +271,10 @@ export class Traffic {
 /** Four bytes in network order. */
 function wordAt(bytes: Uint8Array, at: number): number {
   return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
+}
+
+/** Sets two bytes in network order. */
+function put(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 8;
+  bytes[at + 1] = value & 0xff;
 }

@@ -34,7 +34,10 @@ export class SimForeign implements ForeignGrants {
   held = 0;
   /** Told of each access, when there is one. */
   observer: AccessObserver | null = null;
-  private readonly free: number[];
+  private readonly free: Uint32Array;
+  private top: number;
+  /** Mappings have had numbers below this. */
+  private used = 0;
   private peer = -1;
   private peerSlot = -1;
   private peerGeneration = -1;
@@ -47,19 +50,19 @@ export class SimForeign implements ForeignGrants {
     private readonly at: DomainContext,
     private readonly deviceAt: DeviceResolver,
   ) {
-    this.free = Array.from(
-      { length: at.lab.plan.shape.mappings },
-      (_, i) => at.lab.plan.shape.mappings - 1 - i,
-    );
+    const { mappings } = at.lab.plan.shape;
+    this.free = new Uint32Array(mappings);
+    this.top = mappings;
+    for (let i = 0; i < mappings; i++) this.free[i] = mappings - 1 - i;
   }
 
   /** Maps granted pages: all or none. They lie where the granter has them; `access` is checked against the grant. */
   map(peer: DomainId, refs: ArrayLike<number>, access: 'read' | 'write'): MappedPages {
     const { lab, host, slot, id } = this.at;
-    if (refs.length > this.free.length)
+    if (refs.length > this.top)
       throw new MachineError(
         'NO_GRANTS',
-        `domain ${id} asked to map ${refs.length} pages, ${this.free.length} mappings are free; ` +
+        `domain ${id} asked to map ${refs.length} pages, ${this.top} mappings are free; ` +
           `unmap some, or make the lab with a larger shape.mappings`,
       );
     const handles: number[] = [];
@@ -67,7 +70,7 @@ export class SimForeign implements ForeignGrants {
     const peerSlot = lab.find(host, peer);
     for (let i = 0; i < refs.length; i++) {
       const ref = refs[i]!;
-      const handle = this.free.at(-1)!;
+      const handle = this.free[this.top - 1]!;
       const status =
         this.at.faults.grant?.('map', id, peer, ref) ??
         lab.grants.map(peerSlot, ref, id, slot, handle, access === 'write');
@@ -79,7 +82,8 @@ export class SimForeign implements ForeignGrants {
             `status ${status} (${statusName(status)})`,
         );
       }
-      this.free.pop();
+      this.top--;
+      this.used = Math.max(this.used, handle + 1);
       handles.push(handle);
       this.held++;
       addresses[i] = lab.grants.addressOf(slot, handle);
@@ -93,8 +97,8 @@ export class SimForeign implements ForeignGrants {
     const { lab, slot, id } = this.at;
     for (const handle of handles) {
       this.observer?.(id, 'unmap', lab.grants.addressOf(slot, handle), 0, PAGE_BYTES);
-      lab.grants.unmap(slot, handle);
-      this.free.push(handle);
+      lab.grants.unmap(slot, handle, this.used);
+      this.free[this.top++] = handle;
       this.held--;
     }
     // With threads the main one does it: it alone makes and destroys domains.

@@ -107,8 +107,11 @@ export class GrantTables {
     return GrantStatus.badDomain;
   }
 
-  /** Ends one mapping, and takes back those of the entry's bits that no other mapping of this domain needs. */
-  unmap(mySlot: number, handle: number): void {
+  /**
+   * Ends one mapping, and takes back those of the entry's bits that no other mapping of this domain needs.
+   * @param used its mappings have numbers below this.
+   */
+  unmap(mySlot: number, handle: number, used = this.lab.plan.shape.mappings): void {
     const { words } = this.lab.memory;
     const mapping = this.mapping(mySlot, handle);
     const kind = words[mapping]!;
@@ -117,7 +120,7 @@ export class GrantTables {
     // A version 1 grant is for one domain: no other one's mappings count.
     const same = ~MAPPED_WRITABLE;
     let needed = 0;
-    const end = this.mapping(mySlot, this.lab.plan.shape.mappings);
+    const end = this.mapping(mySlot, used);
     for (let other = this.mapping(mySlot, 0); other < end; other += MAPPING_WORDS)
       if ((words[other]! & same) === (kind & same))
         needed |= GrantFlag.reading | ((words[other]! & MAPPED_WRITABLE) !== 0 ? GrantFlag.writing : 0);
@@ -182,6 +185,8 @@ export class GrantTables {
   /** References that a domain may hand out, lowest last: a stack. */
   freeRefs(): Uint32Array {
     const { grants } = this.lab.plan;
-    return Uint32Array.from({ length: grants - RESERVED_GRANTS }, (_, i) => grants - 1 - i);
+    const refs = new Uint32Array(grants - RESERVED_GRANTS);
+    for (let i = 0; i < refs.length; i++) refs[i] = grants - 1 - i;
+    return refs;
   }
 }

@@ -8,7 +8,7 @@ import type { Address, Clock, LogLevel } from '@netaccel/core-hooks';
 import { MachineError } from '../machine.js';
 import type { DomainId, Task } from '../machine.js';
 import { PRIVILEGED_DOMID, StoreClient, StoreServer, connectDirect } from '../store/index.js';
-import type { DirectTransport, StoreServerOptions } from '../store/index.js';
+import type { DirectTransport, Schedule, StoreServerOptions } from '../store/index.js';
 import type { Audit } from './audit.js';
 import type { DomainContext } from './context.js';
 import { SimDomain } from './domain.js';
@@ -276,21 +276,23 @@ export class SimMachine {
   }
 
   /** Runs a connection's messages one by one, in order, each a step of its own. */
-  private storeQueue(owner: JobOwner, id: DomainId): (task: () => void) => void {
+  private storeQueue(owner: JobOwner, id: DomainId): Schedule {
     const { scheduler, faults } = this.lab;
-    const waiting: (() => void)[] = [];
+    const waiting: { task: () => void; settles: boolean }[] = [];
     let delayed = false;
     const job: Job = scheduler.job(
       owner,
       () => {
-        waiting.shift()?.();
+        const next = waiting.shift();
+        if (next?.settles === true) scheduler.controlPending = true;
+        next?.task();
         return waiting.length > 0 && !delayed;
       },
-      true,
+      false,
       'store',
     );
-    return (task) => {
-      waiting.push(task);
+    return (task, settles) => {
+      waiting.push({ task, settles });
       const delayMs = faults.storeMessage?.(id);
       if (delayMs !== undefined && !delayed) {
         delayed = true;

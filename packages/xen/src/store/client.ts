@@ -80,8 +80,13 @@ export class StoreClient implements Store {
   }
 
   readOptional(path: string, transaction?: StoreTransaction): Promise<string | null> {
-    const ask: Ask<string | null> = { type: MessageType.READ, texts: [path], decode: bytesToString };
-    return this.#ask({ ...ask, transaction, missing: null });
+    return this.#ask<string | null>({
+      type: MessageType.READ,
+      texts: [path],
+      decode: bytesToString,
+      transaction,
+      missing: null,
+    });
   }
 
   write(path: string, value: string, transaction?: StoreTransaction): Promise<void> {
@@ -106,8 +111,13 @@ export class StoreClient implements Store {
   }
 
   exists(path: string, transaction?: StoreTransaction): Promise<boolean> {
-    const ask: Ask<boolean> = { type: MessageType.GET_PERMS, texts: [path], decode: () => true };
-    return this.#ask({ ...ask, transaction, missing: false });
+    return this.#ask<boolean>({
+      type: MessageType.GET_PERMS,
+      texts: [path],
+      decode: () => true,
+      transaction,
+      missing: false,
+    });
   }
 
   setPermissions(path: string, permissions: Permissions, transaction?: StoreTransaction): Promise<void> {

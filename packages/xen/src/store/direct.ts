@@ -13,18 +13,29 @@ import type { StoreTransport } from './transport.js';
 /** Messages that may be under way to the client; more wait in the server, where equal events become one. */
 const WINDOW = 16;
 
+/**
+ * Runs each task once, later, in any order.
+ * @param settles whether the task may settle promises of the client: one that a server gets settles none.
+ */
+export type Schedule = (task: () => void, settles: boolean) => void;
+
 /** A connection in this thread. */
 export class DirectTransport implements StoreTransport {
-  readonly #schedule: (task: () => void) => void;
+  readonly #schedule: Schedule;
   readonly #toServer = new Fifo<() => void>();
   readonly #toClient = new Fifo<() => void>();
   readonly #connection: Connection;
   #onMessage: ((message: Uint8Array) => void) | undefined;
   #onClosed: ((reason: string) => void) | undefined;
   #closed = false;
+  readonly #deliverToServer = (): void => this.#toServer.shift()?.();
+  readonly #deliverToClient = (): void => {
+    this.#toClient.shift()?.();
+    this.#connection.drain();
+  };
 
   /** Use {@link connectDirect}. */
-  constructor(server: StoreServer, domid: number, schedule: (task: () => void) => void) {
+  constructor(server: StoreServer, domid: number, schedule: Schedule) {
     this.#schedule = schedule;
     this.#connection = server.connect(
       domid,
@@ -71,10 +82,8 @@ export class DirectTransport implements StoreTransport {
 
   #carry(queue: Fifo<() => void>, deliver: () => void): void {
     queue.push(deliver);
-    this.#schedule(() => {
-      queue.shift()?.();
-      if (queue === this.#toClient) this.#connection.drain();
-    });
+    if (queue === this.#toClient) this.#schedule(this.#deliverToClient, true);
+    else this.#schedule(this.#deliverToServer, false);
   }
 
   #endedByServer(reason: string): void {
@@ -86,13 +95,9 @@ export class DirectTransport implements StoreTransport {
 
 /**
  * Connects domain `domid` to a server in this thread.
- * @param schedule runs each task once, later, in any order.
+ * @param schedule runs the tasks.
  * @throws StoreError `EINVAL` for a number that no domain can have.
  */
-export function connectDirect(
-  server: StoreServer,
-  domid: number,
-  schedule: (task: () => void) => void,
-): DirectTransport {
+export function connectDirect(server: StoreServer, domid: number, schedule: Schedule): DirectTransport {
   return new DirectTransport(server, domid, schedule);
 }

@@ -25,6 +25,7 @@
 export { StoreClient, type StoreClientDescription, type StoreClientOptions } from './client.js';
 export type { Connection } from './connection.js';
 export { connectDirect } from './direct.js';
+export type { Schedule } from './direct.js';
 export type { DirectTransport } from './direct.js';
 export { PRIVILEGED_DOMID, RESERVED_DOMIDS } from './domid.js';
 export { ALL_FEATURES, STORE_FEATURES } from './domains.js';

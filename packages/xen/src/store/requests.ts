@@ -21,7 +21,7 @@ import {
 } from './permissions.js';
 import type { StoreState } from './state.js';
 import { Transaction } from './transaction.js';
-import { joinStrings, MAX_PAYLOAD_BYTES, MessageType, splitStrings } from './wire.js';
+import { bytesToString, joinStrings, MAX_PAYLOAD_BYTES, MessageType, splitStrings } from './wire.js';
 import { watchMemoryOf } from './watches.js';
 
 /** What a row works with. */
@@ -115,9 +115,10 @@ function directoryPart(context: RequestContext): Reply {
 
 function write(context: RequestContext): Reply {
   const { payload } = context;
-  const nul = payload.indexOf(0);
+  const text = bytesToString(payload);
+  const nul = text.indexOf('\0');
   if (nul < 0) malformed('a path, a NUL and a value');
-  const path = pathOf(context, splitStrings(payload.subarray(0, nul + 1)).strings[0]!);
+  const path = pathOf(context, text.slice(0, nul));
   operations.write(context.space, context.caller, path, payload.slice(nul + 1));
   return DONE;
 }

@@ -53,9 +53,21 @@ export interface FoundNode {
 
 const NO_VALUE = new Uint8Array(0);
 
-/** `/a/b` is the way `''`, `a`, `b` from a hidden top that also holds the special nodes. */
-function wayTo(path: string): string[] {
-  return path === '/' ? [''] : path.split('/');
+/** Ways that were asked for; all are forgotten when there are too many. */
+const ways = new Map<string, readonly string[]>();
+const MOST_WAYS = 1024;
+
+/**
+ * `/a/b` is the way `''`, `a`, `b` from a hidden top that also holds the special nodes. This is asked more often than
+ * all else together, nearly always for one of a few paths.
+ */
+function wayTo(path: string): readonly string[] {
+  let way = ways.get(path);
+  if (way !== undefined) return way;
+  if (ways.size >= MOST_WAYS) ways.clear();
+  way = path === '/' ? [''] : path.split('/');
+  ways.set(path, way);
+  return way;
 }
 
 /** A tree of nodes by canonical path. */
@@ -78,15 +90,12 @@ export class Tree {
 
   /** The node at a canonical path. */
   get(path: string): StoreNode | undefined {
-    let node = this.#top;
-    // Name by name along {@link wayTo}, without making it: this is asked more often than all else together.
-    for (let at = 0; ;) {
-      const slash = path.indexOf('/', at);
-      const child = node.children.get(slash < 0 ? path.slice(at) : path.slice(at, slash));
-      if (child === undefined || slash < 0 || slash === path.length - 1) return child;
-      node = child;
-      at = slash + 1;
+    let node: TreeNode | undefined = this.#top;
+    for (const name of wayTo(path)) {
+      node = node.children.get(name);
+      if (node === undefined) return undefined;
     }
+    return node;
   }
 
   /** A second tree with the same nodes. From here on each changes for itself. */
@@ -101,7 +110,7 @@ export class Tree {
    */
   put(path: string, value: Uint8Array, permissions: Permissions): void {
     const way = wayTo(path);
-    const name = way.pop()!;
+    const name = way[way.length - 1]!;
     const parent = this.#writable(way, path);
     const old = parent.children.get(name);
     const generation = ++this.#counter.generation;
@@ -126,7 +135,7 @@ export class Tree {
    */
   delete(path: string): void {
     const way = wayTo(path);
-    const name = way.pop()!;
+    const name = way[way.length - 1]!;
     const parent = this.#writable(way, path);
     if (!parent.children.delete(name)) throw new Error(`store tree: ${path} is deleted, and is not there`);
     parent.generation = ++this.#counter.generation;
@@ -147,9 +156,11 @@ export class Tree {
     return node.fork === this.#fork ? node : node.copyFor(this.#fork);
   }
 
+  /** The parent of the last name of a way, to be changed. */
   #writable(way: readonly string[], path: string): TreeNode {
     let node = (this.#top = this.#own(this.#top));
-    for (const name of way) {
+    for (let level = 0; level < way.length - 1; level++) {
+      const name = way[level]!;
       const child = node.children.get(name);
       if (child === undefined)
         throw new Error(`store tree: ${path} is changed, and "${name}" on the way is missing`);
