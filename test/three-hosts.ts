@@ -20,6 +20,8 @@ export interface LabOptions {
   readonly bitsPerSecond?: number;
   /** Pages of accelerator buffers that guest a may have. */
   readonly bufferPages?: number;
+  /** The only addresses that guest a may send from. */
+  readonly addresses?: readonly string[];
 }
 
 /** One direction of checked frames. */
@@ -77,6 +79,7 @@ export class ThreeHosts {
   static async start(options: LabOptions): Promise<ThreeHosts> {
     const { seed, window = 64, delayUs = 0, bitsPerSecond = 0, bufferPages = LIMITS.bufferPages } = options;
     const guest = (name: GuestName, accel: string, pages = LIMITS.bufferPages) => ({
+      ...(name === 'a' && options.addresses !== undefined && { addresses: options.addresses }),
       name,
       mac: MACS[name],
       mtu: 1500,

@@ -27,6 +27,7 @@ import { GuestReceive, HEADER_PAGES } from './receive.js';
 import { StallWatch } from './stall.js';
 import { StaticGrants } from './static-grants.js';
 import { RxDrop } from './statistics.js';
+import type { OwnAddresses } from './own-addresses.js';
 import type { Counters } from './statistics.js';
 import { GuestTransmit } from './transmit.js';
 
@@ -39,6 +40,7 @@ export interface ConnectionParts {
   readonly buffers: TransmitBuffers;
   readonly credit: Credit;
   readonly multicast: MulticastGroups;
+  readonly own: OwnAddresses;
   readonly counters: Counters;
   readonly limits: Limits;
   /** The guest broke a rule; called at most once. The connection is fenced already: close it from elsewhere. */

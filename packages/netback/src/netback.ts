@@ -23,6 +23,7 @@ import { HEADROOM_KEY, MULTICAST_KEY, parseHeadroom, parseNumber, readFrontendKe
 import { checkLimits, defaultLimits } from './limits.js';
 import type { Limits } from './limits.js';
 import { MulticastGroups } from './multicast.js';
+import { OwnAddresses } from './own-addresses.js';
 import { Counters, RxDrop } from './statistics.js';
 import type { NetbackStatistics } from './statistics.js';
 
@@ -80,6 +81,7 @@ export class Netback implements FrameSink {
   private readonly counters = new Counters();
   private readonly credit: Credit;
   private readonly multicast: MulticastGroups;
+  private readonly own = new OwnAddresses();
   private readonly handshake: Handshake;
   private readonly slot: AcceleratorSlot | null;
   private readonly watches: Watch[] = [];
@@ -189,6 +191,7 @@ export class Netback implements FrameSink {
       guest: this.options.frontend,
       handle: this.options.handle,
       mac: this.identity === null ? null : formatMac(this.identity.mac),
+      addresses: this.own.describe(),
       mtu: this.identity?.mtu ?? null,
       ...this.handshake.describe(),
       queues: this.connection?.queueCount ?? 0,
@@ -230,6 +233,7 @@ export class Netback implements FrameSink {
     const { domain, frontend, handle } = this.options;
     const keys = await readVifKeys(domain.store, this.path, domain.id, frontend, handle);
     this.identity = keys.identity;
+    this.own.set(keys.identity);
     this.frontendPath = keys.frontendPath;
     return keys.frontendPath;
   }
@@ -244,6 +248,7 @@ export class Netback implements FrameSink {
       const same = hasSameAddresses(identity, before);
       if (this.identity !== before || (same && identity.mtu === before.mtu)) return;
       this.identity = identity;
+      this.own.set(identity);
       if (same) this.slot?.remeasure(identity);
       else this.slot?.identify(identity);
     } catch (error) {
@@ -268,6 +273,7 @@ export class Netback implements FrameSink {
       buffers: this.buffers!,
       credit: this.credit,
       multicast: this.multicast,
+      own: this.own,
       counters: this.counters,
       limits: this.limits,
       onBreach: (what) => {

@@ -15,6 +15,7 @@ export const txErrorReasons = [
   'checksum', // a blank checksum in a packet that has no place for one
   'copy-failed', // the guest's grant could not be copied from
   'multicast-full', // a multicast group beyond the quota
+  'spoofed', // from another MAC or IP address than the vif's keys name
 ] as const;
 /** One of {@link txErrorReasons}. */
 export type TxErrorReason = (typeof txErrorReasons)[number];

@@ -17,6 +17,7 @@ import type { Credit } from './credit.js';
 import { Gather, Gathered } from './gather.js';
 import { Headers, Protocol } from './headers.js';
 import type { MulticastGroups } from './multicast.js';
+import type { OwnAddresses } from './own-addresses.js';
 import type { StaticGrants } from './static-grants.js';
 import { TxError } from './statistics.js';
 import type { Counters } from './statistics.js';
@@ -36,6 +37,8 @@ export interface TransmitSurroundings {
   readonly grants: StaticGrants;
   readonly credit: Credit;
   readonly multicast: MulticastGroups;
+  /** What the guest may send from. */
+  readonly own: OwnAddresses;
   readonly counters: Counters;
   /** Malformed packets that make a breach, in a row or with few good ones between. */
   readonly malformedInARow: number;
@@ -186,6 +189,7 @@ export class GuestTransmit {
   private deliverBatch(): void {
     const { batch, frames, copyEnds, slotEnds, gather } = this;
     const { network, counters } = this.around;
+    const own = this.around.own.limited ? this.around.own : null;
     const { status } = batch;
     let op = 0;
     let delivered = 0;
@@ -197,7 +201,8 @@ export class GuestTransmit {
       if (frame === null) continue;
       frames[packet] = null;
       if (failed !== 0) this.malformed += GOOD_FOR_ONE_BAD;
-      if (failed === 0 && (frame.checksum !== Checksum.blank || this.understand(frame))) {
+      const good = failed === 0 && (own === null || this.isOwn(frame, own));
+      if (good && (frame.checksum !== Checksum.blank || this.understand(frame))) {
         delivered++;
         bytes += frame.totalBytes;
         network.deliver(frame);
@@ -210,6 +215,13 @@ export class GuestTransmit {
     counters.txFrames += delivered;
     counters.txBytes += bytes;
     network.flush();
+  }
+
+  /** Whether a frame is from the guest itself; counted when it is not. */
+  private isOwn(frame: Frame, own: OwnAddresses): boolean {
+    if (own.allow(this.memory.bytes, frame.address, frame.length)) return true;
+    this.around.counters.txErrors[TxError.spoofed]!++;
+    return false;
   }
 
   /**

@@ -56,6 +56,11 @@ function head({ guest, host, lab }: ExplainReport): string {
     `${styled('bold', `${host.name}.${guest.name}`)}  ${guest.vif} of the lab ${lab}`,
     `  vif            ${vifState(guest)}, ${guest.queues} ${guest.queues === 1 ? 'queue' : 'queues'}${rate}`,
     `  address        ${guest.ip ?? 'none'}, ${guest.mac}, mtu ${guest.mtu}, behind it ${guest.behind}`,
+    ...(guest.addresses === null
+      ? []
+      : [
+          `  may send from  ${guest.addresses.join(', ') || 'no IP address'} at its MAC address; all else is dropped`,
+        ]),
   ].join('\n');
 }
 

@@ -68,6 +68,8 @@ export interface LabGuest {
   readonly mac: string;
   /** Its address, or null. */
   readonly ip: LabAddress | null;
+  /** The only addresses that it may send from, or null when that is its own affair. */
+  readonly addresses: readonly string[] | null;
   /** What stands behind its interface. */
   readonly port: LabPort;
   /** Payload bytes of a frame. */

@@ -16,11 +16,24 @@ export interface LabAddress {
 /** What an address with its network looks like; {@link parseAddress} judges further. */
 export const ADDRESS_PATTERN = /^[0-9a-fA-F:.]{2,45}\/\d{1,3}$/;
 
+/** What an address alone looks like; {@link parseLoneAddress} judges further. */
+export const LONE_ADDRESS_PATTERN = /^[0-9a-fA-F:.]{2,45}$/;
+
 /** For messages: what was expected where an address stands. */
 export const ADDRESS_EXAMPLE = 'an address and the length of its network such as 10.77.0.11/24';
 
 /** Longest network that has an address for the network itself and one for broadcast. */
 const LONGEST_WITH_BROADCAST = 30;
+
+/** An address without a network in its shortest form, or null. */
+export function parseLoneAddress(text: string): string | null {
+  if (isIPv4(text)) return text;
+  return isIPv6(text) ? shortest(text) : null;
+}
+
+function shortest(address: string): string {
+  return new URL(`http://[${address}]`).hostname.slice(1, -1);
+}
 
 /** The address, or what is wrong with it. */
 export function parseAddress(text: string): LabAddress | { readonly wrong: string } {
@@ -37,7 +50,7 @@ export function parseAddress(text: string): LabAddress | { readonly wrong: strin
   }
   if (isIPv6(address)) {
     if (prefixBits < 1 || prefixBits > 128) return { wrong: 'an IPv6 network of 1 to 128 bits' };
-    return { family: 6, address: new URL(`http://[${address}]`).hostname.slice(1, -1), prefixBits };
+    return { family: 6, address: shortest(address), prefixBits };
   }
   return { wrong: ADDRESS_EXAMPLE };
 }

@@ -15,7 +15,7 @@ import type {
   LabPort,
 } from './description.js';
 import type { LabWire, LabWireEnd } from './description.js';
-import { type LabAddress, parseAddress } from './ip.js';
+import { type LabAddress, parseAddress, parseLoneAddress } from './ip.js';
 import { deriveMac, isStationMac, parseMac } from './mac.js';
 import { nearestName } from './nearest.js';
 import type { LabFile, LabFileAccelerator, LabFileGuest, LabFileHost, LabFileWire } from './schema.js';
@@ -165,6 +165,7 @@ export class LabResolver {
       name,
       mac: this.mac(file.mac, [host.name, name]),
       ip: this.address(file.ip, [...path, 'ip']),
+      addresses: this.antispoof(file, [...path, 'antispoof']),
       port: this.guestPort(file.port, [...path, 'port']),
       mtu: file.mtu,
       queues: file.queues,
@@ -177,6 +178,27 @@ export class LabResolver {
       },
       frontend: file.frontend === undefined ? null : this.plugin(file.frontend, [...path, 'frontend']),
     };
+  }
+
+  private antispoof({ antispoof, ip }: LabFileGuest, path: LabPath): readonly string[] | null {
+    if (antispoof === undefined) return null;
+    if (antispoof === true) {
+      if (ip === undefined)
+        this.bad(
+          path,
+          'an ip of the guest to hold it to',
+          'none',
+          'give it an ip, or list its addresses here',
+        );
+      const own = parseAddress(ip ?? '');
+      return 'address' in own ? [own.address] : [];
+    }
+    return antispoof.map((text, i) => {
+      const address = parseLoneAddress(text);
+      if (address === null)
+        this.bad([...path, i], 'an IPv4 or IPv6 address', text, 'write it without the length of its network');
+      return address ?? text;
+    });
   }
 
   private guestPort(port: LabFileGuest['port'], path: LabPath): LabPort {

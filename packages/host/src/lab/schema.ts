@@ -5,7 +5,7 @@
  * schema cannot say (names that must exist, addresses that must differ) is in `resolve.ts`.
  */
 import * as v from 'valibot';
-import { ADDRESS_EXAMPLE, ADDRESS_PATTERN } from './ip.js';
+import { ADDRESS_EXAMPLE, ADDRESS_PATTERN, LONE_ADDRESS_PATTERN } from './ip.js';
 import { MAC_PATTERN } from './mac.js';
 import { DURATION_EXAMPLE, DURATION_PATTERN, RATE_EXAMPLE, RATE_PATTERN } from './units.js';
 
@@ -163,11 +163,35 @@ const limits = v.pipe(
   described("Its share of the NIC: the vif's limits in the store."),
 );
 
+/** Addresses of a guest at most: as many as a plugin's half and the NIC hold it to (`MAX_CHECKED_ADDRESSES`). */
+const MOST_ADDRESSES = 3;
+const ANTISPOOF = 'true, or a list of addresses such as [10.77.0.11, fd00::11]';
+const antispoof = v.pipe(
+  v.union(
+    [
+      v.literal(true),
+      v.pipe(
+        v.array(
+          text('an IP address such as 10.77.0.11, without the length of its network', LONE_ADDRESS_PATTERN),
+          ANTISPOOF,
+        ),
+        v.minLength(1, 'at least one address'),
+        v.maxLength(MOST_ADDRESSES, `at most ${MOST_ADDRESSES} addresses`),
+      ),
+    ],
+    ANTISPOOF,
+  ),
+  described(
+    'It sends from its MAC address and these IP addresses only, whichever path; true: from its ip. Left out, from any.',
+  ),
+);
+
 const guest = v.pipe(
   v.strictObject(
     {
       mac: v.optional(mac),
       ip: v.optional(ip),
+      antispoof: v.optional(antispoof),
       port: v.optional(port, 'tap'),
       mtu: v.optional(mtu, 1500),
       queues: v.optional(v.pipe(whole(1, 16), described('Queues of its vif.')), 1),

@@ -36,6 +36,8 @@ export interface GuestPlan {
   readonly accel: string | null;
   /** Queues that it asks for. */
   readonly queues: number;
+  /** The only IP addresses that it may send from; left out, any. */
+  readonly addresses?: readonly string[];
   /** Quotas of the accelerator. */
   readonly limits: VifSpec['limits'];
   /** Sizes of its driver, where they are not the usual ones. */
@@ -257,6 +259,7 @@ export class OneThreadLab {
       mtu: plan.mtu,
       accel: plan.accel,
       rate: null,
+      addresses: plan.addresses ?? null,
       limits: plan.limits,
     });
   }

@@ -22,6 +22,8 @@ export interface VifSpec {
   readonly mtu: number;
   /** The NIC port that the vif may be accelerated on, or null. */
   readonly accel: string | null;
+  /** The only IP addresses that the guest may send from, or null (or left out) when that is its own affair. */
+  readonly addresses?: readonly string[] | null;
   /** `bytes,usec` as netback reads it, or null for no limit. */
   readonly rate: string | null;
   /** Quotas of the accelerator, written only when all are given. */
@@ -78,6 +80,7 @@ export async function createVif(store: Store, vif: VifSpec): Promise<void> {
       type: 'vif',
       'hotplug-status': 'connected',
       ...(vif.accel === null ? {} : { accel: vif.accel }),
+      ...(vif.addresses == null ? {} : { ip: vif.addresses.join(' ') }),
       ...(vif.rate === null ? {} : { rate: vif.rate }),
       ...(vif.limits === null
         ? {}

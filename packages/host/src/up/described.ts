@@ -77,6 +77,8 @@ export interface VifDescription {
   readonly reason: string | null;
   readonly queues: number;
   readonly rateBytesPerSecond: number;
+  /** The only IP addresses that the guest may send from, or null. */
+  readonly addresses: readonly string[] | null;
   readonly statistics: {
     readonly txErrors: Readonly<Record<string, number>>;
     readonly rxDropped: Readonly<Record<string, number>>;

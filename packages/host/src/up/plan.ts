@@ -106,11 +106,12 @@ function hostPlan(
 }
 
 function guestPlan(host: LabHost, guest: LabGuest, tapOf: TapFinder, replay: boolean): WorkerGuestPlan {
-  const { mac, mtu, accel, rateBitsPerSecond, limits, port, frontend } = guest;
+  const { mac, mtu, accel, addresses, rateBitsPerSecond, limits, port, frontend } = guest;
   const vif: Omit<VifSpec, 'guest' | 'backend' | 'handle'> = {
     mac,
     mtu,
     accel,
+    addresses,
     rate: rateBitsPerSecond === null ? null : rateKey(rateBitsPerSecond),
     limits,
   };

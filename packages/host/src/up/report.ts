@@ -69,6 +69,8 @@ export interface GuestReport {
   /** What both drivers agreed on, or null without a connection. */
   readonly agreed: Readonly<Record<string, unknown>> | null;
   readonly rateBytesPerSecond: number;
+  /** The only IP addresses that it may send from, or null when that is its own affair. */
+  readonly addresses: readonly string[] | null;
 }
 
 /** A NIC port. */
@@ -160,6 +162,7 @@ export function guestReport(
     declines: Object.fromEntries(Object.entries(statistics?.declines ?? {}).filter(([, count]) => count > 0)),
     agreed: said?.netfront.agreed ?? null,
     rateBytesPerSecond: vif?.rateBytesPerSecond ?? 0,
+    addresses: vif?.addresses ?? null,
   };
 }
 

@@ -19,6 +19,16 @@ describe('the reasons to decline', () => {
   });
 });
 
+describe('the addresses of a guest', () => {
+  it('are told when it is held to them, and how much was dropped', () => {
+    const losses = [{ where: 'netback, from the guest', what: 'spoofed', frames: 3 }];
+    const held = explainText(explainReport({ addresses: ['10.77.0.11', 'fd00::11'] }, { losses }));
+    expect(held).toContain('may send from  10.77.0.11, fd00::11 at its MAC address; all else is dropped');
+    expect(held).toMatch(/netback, from the guest +spoofed +3/);
+    expect(explainText(explainReport())).not.toContain('may send from');
+  });
+});
+
 describe('why a vif is slow', () => {
   it('has no answer when it is not', () => {
     expect(whySlow(explainReport())).toBeNull();

@@ -45,6 +45,7 @@ export function guestReport(changes: Partial<GuestReport> = {}): GuestReport {
     declines: {},
     agreed: {},
     rateBytesPerSecond: 0,
+    addresses: null,
     ...changes,
   };
 }

@@ -54,6 +54,39 @@ const cases: readonly (readonly [title: string, text: string, at: string, proble
     { code: 'LAB_BAD_VALUE', expected: 'version 1 of lab files', seen: 'version 2' },
   ],
   [
+    'antispoof without an address',
+    guest('{ antispoof: true }'),
+    '5:23',
+    {
+      code: 'LAB_BAD_VALUE',
+      path: 'hosts.alpha.guests.a.antispoof',
+      advice: 'give it an ip, or list its addresses here',
+    },
+  ],
+  ['antispoof that is off', guest('{ antispoof: false }'), '5:23', { code: 'LAB_BAD_VALUE' }],
+  ['antispoof for nobody', guest('{ antispoof: [] }'), '5:23', { expected: 'at least one address' }],
+  [
+    'antispoof with a network',
+    guest('{ antispoof: [10.0.0.1/24] }'),
+    '5:24',
+    {
+      expected: 'an IP address such as 10.77.0.11, without the length of its network',
+      seen: 'the text "10.0.0.1/24"',
+    },
+  ],
+  [
+    'antispoof with no address',
+    guest('{ antispoof: [10.0.0.1, 10.0.0.256] }'),
+    '5:34',
+    { expected: 'an IPv4 or IPv6 address', seen: '10.0.0.256' },
+  ],
+  [
+    'antispoof with more than the fast path compares',
+    guest('{ antispoof: [10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4] }'),
+    '5:23',
+    { expected: 'at most 3 addresses' },
+  ],
+  [
     'a version in quotes',
     'lab: "1"\nhosts: { a: {} }\n',
     '1:6',

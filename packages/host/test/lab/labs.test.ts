@@ -114,6 +114,7 @@ describe('defaults', () => {
               name: 'a',
               mac: expect.stringMatching(/^.[26ae](:..){5}$/) as string,
               ip: null,
+              addresses: null,
               port: { kind: 'tap' },
               mtu: 1500,
               queues: 1,
@@ -127,6 +128,16 @@ describe('defaults', () => {
       ],
       wires: [],
     } satisfies LabDescription);
+  });
+
+  test('of antispoof are the own address, or those of the list in their shortest form', () => {
+    const addressesOf = (guest: string) =>
+      parseLab(`lab: 1\nhosts: { alpha: { guests: { a: ${guest} } } }\n`, options).hosts[0]!.guests[0]!
+        .addresses;
+    expect(addressesOf('{ ip: 10.77.0.11/24, antispoof: true }')).toEqual(['10.77.0.11']);
+    expect(addressesOf('{ ip: "FD00:0::11/64", antispoof: true }')).toEqual(['fd00::11']);
+    expect(addressesOf('{ antispoof: [10.77.0.11, "fd00:0:0::0:11"] }')).toEqual(['10.77.0.11', 'fd00::11']);
+    expect(addressesOf('{ ip: 10.77.0.11/24 }')).toBeNull();
   });
 
   test('survive JSON', () => {
