@@ -55,6 +55,7 @@ export type {
   WorkerHostPlan,
   WorkerLabPlan,
 } from './machine/worker-lab.js';
+export type { DomainLedger, LabLedgerEntry } from './machine/ledger.js';
 export { PluginOptionsError } from './plugin-options.js';
 export type { GivenOptions, OptionProblem } from './plugin-options.js';
 export { PluginLoadError, loadPlugin, resolvePlugin } from './plugins.js';

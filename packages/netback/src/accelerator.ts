@@ -19,7 +19,7 @@ import type {
   ReceiveFence,
   VifIdentity,
 } from '@netaccel/core-hooks';
-import { XenbusState, readState, stateName, watchState } from '@netaccel/xen';
+import { Worker, XenbusState, readState, stateName, watchState } from '@netaccel/xen';
 import type { Domain, DomainId, XenbusStateValue } from '@netaccel/xen';
 import { StoreError } from '@netaccel/xen/store';
 import type { Watch } from '@netaccel/xen/store';
@@ -33,7 +33,6 @@ import { Waits } from './deadline.js';
 import { writeDeviceKeys } from './device-keys.js';
 import { message } from './handshake.js';
 import { PluginScope } from './scope.js';
-import { Worker } from './worker.js';
 
 /** What a slot needs of its vif. */
 export interface SlotParts {

@@ -6,13 +6,13 @@
  * served. Vifs start and stop each at its own pace: one whose guest hangs delays no other.
  */
 import type { FrameSink } from '@netaccel/core-hooks';
+import { Worker } from '@netaccel/xen';
 import type { DomainId, XenbusStateName } from '@netaccel/xen';
 import { StoreError } from '@netaccel/xen/store';
 import type { Store, Watch } from '@netaccel/xen/store';
 import { message } from './handshake.js';
 import { Netback } from './netback.js';
 import type { NetbackOptions } from './netback.js';
-import { Worker } from './worker.js';
 
 /** Where a vif's frames go, and what happens when it is gone. */
 export interface VifNetwork {

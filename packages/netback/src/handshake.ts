@@ -6,12 +6,19 @@
  * store events costs one look (XSA-349), a missed or repeated state does no harm, and nothing is torn down in
  * the context in which the trouble was found (XSA-90). What to do is the table of `@netaccel/xen`.
  */
-import { XenbusState, backendReaction, readState, stateName, switchState, watchState } from '@netaccel/xen';
+import {
+  Worker,
+  XenbusState,
+  backendReaction,
+  readState,
+  stateName,
+  switchState,
+  watchState,
+} from '@netaccel/xen';
 import type { Domain, XenbusStateValue } from '@netaccel/xen';
 import { StoreError } from '@netaccel/xen/store';
 import type { Watch } from '@netaccel/xen/store';
 import { writeDeviceKeys } from './device-keys.js';
-import { Worker } from './worker.js';
 
 /** Says that the vif is plugged into its network. */
 const HOTPLUG_KEY = 'hotplug-status';

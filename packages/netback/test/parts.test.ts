@@ -9,7 +9,7 @@ import { Headers } from '../src/headers.js';
 import { parseMac } from '../src/identity.js';
 import { parseNumber } from '../src/keys.js';
 import { checkLimits, defaultLimits } from '../src/limits.js';
-import { Worker } from '../src/worker.js';
+import { Worker } from '@netaccel/xen';
 import { build, locate } from './frames.js';
 import { pattern } from './lab.js';
 

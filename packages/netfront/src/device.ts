@@ -7,15 +7,15 @@
  * tells it of a breach only by a mark. Owned by Netfront.
  */
 import type { AcceleratorStatistics } from '@netaccel/core-hooks';
-import { LINGER_MS, XenbusState, frontendReaction, stateName, switchState, watchState } from '@netaccel/xen';
+import { Worker, XenbusState, frontendReaction, switchState } from '@netaccel/xen';
 import type { XenbusStateValue } from '@netaccel/xen';
-import type { Watch } from '@netaccel/xen/store';
 import { AcceleratorSlot } from './accelerator.js';
 import { ACCELERATOR_DEADLINES } from './attachment.js';
+import { BackendWatch } from './backend-watch.js';
 import { Connection } from './connection.js';
 import type { Counters } from './counters.js';
 import { within } from './deadline.js';
-import { ALL_FEATURES, agree, parseKey } from './features.js';
+import { ALL_FEATURES, agree } from './features.js';
 import type { Agreement } from './features.js';
 import { publishError, publishKeys, readDevice } from './handshake.js';
 import type { DeviceKeys } from './handshake.js';
@@ -25,7 +25,6 @@ import type { NetfrontOptions, NetfrontState, StartOptions } from './netfront-op
 import { FIRST_PAUSE_MS, Pauses } from './pauses.js';
 import type { TransmitPath } from './transmit.js';
 import { Waiters } from './waiters.js';
-import { watchValue } from './watch-value.js';
 import { WhileConnected } from './while-connected.js';
 
 const CLOSE_TIMEOUT_MS = 5000;
@@ -40,8 +39,8 @@ export class Device {
   readonly changes: WhileConnected;
   /** This half's state. */
   own: XenbusStateValue = XenbusState.Unknown;
-  /** The backend's. */
-  backend: XenbusStateValue = XenbusState.Unknown;
+  /** What the backend says of itself. */
+  readonly backend: BackendWatch;
   /** Who the device is; null before it began. */
   keys: DeviceKeys | null = null;
   /** What both sides agreed on last. */
@@ -52,22 +51,17 @@ export class Device {
   transmit: TransmitPath | null = null;
   /** The accelerator of a connected device. */
   slot: AcceleratorSlot | null = null;
-  private watches: Watch[] = [];
   /** Why it is not connected; null when there is nothing to say. */
   reason: string | null = null;
-  private linkUp = true;
   /** The backend is there. */
   opened = false;
   /** What the backend did, found by the data path; the loop closes the connection. */
   private breach: string | null = null;
   /** When it looks at its backend again. */
   readonly pauses: Pauses;
-  private closingSince: number | null = null;
-  /** Whether the loop follows the backend: not before start, nor while suspended or stopping. */
-  private following = false;
+  /** The loop that follows the backend; null before start, and while suspended or stopping. */
+  private worker: Worker | null = null;
   private beginning: Promise<void> = Promise.resolve();
-  private due = false;
-  private running: Promise<void> | null = null;
   /** Told whenever something has changed. */
   readonly waiters = new Waiters();
 
@@ -82,25 +76,34 @@ export class Device {
     private readonly onTotals: (totals: AcceleratorStatistics) => void,
   ) {
     this.path = `device/vif/${options.handle}`;
+    this.backend = new BackendWatch(options.domain, {
+      onState: () => {
+        this.changed();
+        this.wake();
+      },
+      onLink: () => this.changed(),
+      onMtu: (value) => this.changes.mtuSaid(value),
+      onError: (message) => this.log('warn', message),
+    });
     this.pauses = new Pauses(options.domain.loop, () => this.wake());
     this.changes = new WhileConnected(this, { ...ALL_FEATURES, ...options.features }, options);
   }
 
   /** Frames can go: a backend is connected and says that its link is up. */
   get carrier(): boolean {
-    return this.opened && this.linkUp;
+    return this.opened && this.backend.linkUp;
   }
 
   /** Where it stands. */
   get state(): NetfrontState {
-    const { own: frontend, backend, carrier, slot } = this;
+    const { own: frontend, carrier, slot } = this;
     const reason = this.reason ?? slot?.reason ?? null;
-    return { frontend, backend, carrier, accelerator: slot?.state ?? 'detached', reason };
+    return { frontend, backend: this.backend.state, carrier, accelerator: slot?.state ?? 'detached', reason };
   }
 
   /** {@inheritDoc Netfront.start} */
   async start(wait: StartOptions): Promise<void> {
-    if (!this.following) {
+    if (this.worker === null) {
       this.pauses.fences = 0;
       this.beginning = this.follow();
       await this.beginning;
@@ -132,16 +135,14 @@ export class Device {
   /** Tells the backend, gives it its time, and gives everything back; with `rest`, what it sent until then comes in. */
   private async closeInTurn(rest: boolean): Promise<void> {
     const { loop } = this.options.domain;
-    const gone = (): boolean =>
-      this.backend === XenbusState.Closing ||
-      this.backend === XenbusState.Closed ||
-      this.backend === XenbusState.Unknown;
     try {
       if (this.own !== XenbusState.Unknown && this.own !== XenbusState.Closed) {
         await this.connection?.instructions.grants?.drop(this.options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS);
         await this.write(XenbusState.Closing);
         if (this.connection !== null)
-          await within(loop, this.options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () => this.waiters.until(gone));
+          await within(loop, this.options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () =>
+            this.waiters.until(() => this.backend.isGone),
+          );
         if (rest) this.connection?.collectRest();
         this.closeConnection();
         await this.write(XenbusState.Closed);
@@ -150,7 +151,7 @@ export class Device {
       this.log('warn', `closing: ${messageOf(error)}`);
     }
     this.closeConnection();
-    await Promise.all(this.watches.splice(0).map((watch) => watch.remove()));
+    await this.backend.end();
     this.changed();
   }
 
@@ -159,57 +160,34 @@ export class Device {
     const { domain, handle } = this.options;
     this.keys = await readDevice(domain, this.path, handle);
     this.reason = null;
-    this.following = true;
+    this.worker = new Worker(
+      domain.loop,
+      () => this.step(),
+      (error) => this.fail(error),
+    );
     await this.write(XenbusState.Initialising);
-    const { backendPath } = this.keys;
-    const complain = (error: unknown): void =>
-      this.log('warn', `watching ${backendPath}: ${messageOf(error)}`);
-    const seen = (state: XenbusStateValue): void => {
-      this.backend = state;
-      if (state !== XenbusState.Closing) this.closingSince = null;
-      this.changed();
-      this.wake();
-    };
-    const link = (value: string | null): void => {
-      this.linkUp = parseKey(value, 1) !== 0;
-      this.changed();
-    };
-    this.watches.push(await watchState(domain.store, backendPath, seen, complain));
-    this.watches.push(await watchValue(domain.store, `${backendPath}/carrier`, link, complain));
-    const mtu = (value: string | null): void => this.changes.mtuSaid(value);
-    this.watches.push(await watchValue(domain.store, `${this.path}/mtu`, mtu, complain));
+    await this.backend.begin(this.path, this.keys.backendPath);
   }
 
   /** The loop does not touch the device any more. */
   private async pauseLoop(): Promise<void> {
     await this.beginning.catch(() => undefined);
-    this.following = false;
+    const { worker } = this;
+    this.worker = null;
     this.breach = null;
     this.pauses.end();
     this.waiters.look();
-    while (this.running !== null) await this.running;
+    await worker?.stop();
   }
 
   /** The loop looks again. */
   wake(): void {
-    this.due = true;
-    this.running ??= this.run().finally(() => (this.running = null));
-  }
-
-  private async run(): Promise<void> {
-    // The state may have been seen from inside of the task: what follows happens outside of it.
-    await Promise.resolve();
-    while (this.due && this.following) {
-      this.due = false;
-      try {
-        await this.step();
-      } catch (error) {
-        await this.fail(error);
-      }
-    }
+    this.worker?.wake();
   }
 
   private async step(): Promise<void> {
+    // The state may have been seen from inside of the task: what follows happens outside of it.
+    await Promise.resolve();
     if (this.breach !== null) return this.fence(this.breach);
     const renewal = this.changes.takeRenewal();
     if (renewal !== null) return this.renew(renewal);
@@ -218,7 +196,7 @@ export class Device {
       await this.slot?.stop();
       await this.startAccelerator(this.connection);
     }
-    const reaction = frontendReaction(this.own, this.backend);
+    const reaction = frontendReaction(this.own, this.backend.state);
     switch (reaction) {
       case 'none':
         return;
@@ -232,43 +210,35 @@ export class Device {
       case 'linger':
       case 'close':
         if (reaction === 'linger' && this.mayReturn()) return;
-        await this.disconnect();
-        await this.write(XenbusState.Closing);
-        await this.write(XenbusState.Closed);
+        await this.closeDown();
         break;
       case 'closed':
         await this.write(XenbusState.Closed);
         break;
       case 'reconnect':
         if (this.pauses.active) return;
-        this.keys = await readDevice(this.options.domain, this.path, this.options.handle);
-        await this.write(XenbusState.Initialising);
+        await this.initialise();
         break;
       case 'remove':
         await this.disconnect();
         return;
     }
-    this.due = true;
+    this.wake();
   }
 
   /** Closes, and starts over at once: what was changed holds for a connection from its beginning. */
   private async renew(reason: string): Promise<void> {
     this.log('info', `connects anew: ${reason}`);
-    await this.disconnect();
-    await this.write(XenbusState.Closing);
-    await this.write(XenbusState.Closed);
-    this.keys = await readDevice(this.options.domain, this.path, this.options.handle);
-    await this.write(XenbusState.Initialising);
-    this.due = true;
+    await this.closeDown();
+    await this.initialise();
+    this.wake();
   }
 
   /** Whether a closing backend still has time to come back; the loop looks again when it has not. */
   private mayReturn(): boolean {
-    if (this.closingSince === null) {
-      this.closingSince = this.options.domain.loop.now();
-      this.pauses.begin(LINGER_MS);
-    }
-    return this.options.domain.loop.now() - this.closingSince < LINGER_MS;
+    const left = this.backend.timeToReturn;
+    if (left > 0) this.pauses.begin(left);
+    return left > 0;
   }
 
   /** The backend waits: rings, channels and keys are made, and shown at once. */
@@ -300,7 +270,7 @@ export class Device {
       this.closeConnection();
     }
     this.changed();
-    this.due = true;
+    this.wake();
   }
 
   /** The backend is there. */
@@ -356,6 +326,19 @@ export class Device {
     this.closeConnection();
   }
 
+  /** Closed, as the backend sees it. */
+  private async closeDown(): Promise<void> {
+    await this.disconnect();
+    await this.write(XenbusState.Closing);
+    await this.write(XenbusState.Closed);
+  }
+
+  /** Ready for a backend, again. */
+  private async initialise(): Promise<void> {
+    this.keys = await readDevice(this.options.domain, this.path, this.options.handle);
+    await this.write(XenbusState.Initialising);
+  }
+
   private closeConnection(): void {
     this.transmit = null;
     this.connection?.close();
@@ -371,7 +354,7 @@ export class Device {
   }
 
   /** A step failed: the device is closed, and says why. */
-  private async fail(error: unknown): Promise<void> {
+  private async fail(error: unknown): Promise<false> {
     const reason = messageOf(error);
     this.log('error', reason);
     try {
@@ -380,17 +363,19 @@ export class Device {
       // Without the store nobody can be told; the rings are gone all the same.
       this.log('error', `closing after that: ${messageOf(second)}`);
     }
+    return false;
   }
 
   private async close(reason: string, pauseMs: number): Promise<void> {
-    const { domain } = this.options;
     this.reason = reason;
     await this.disconnect();
     this.pauses.begin(pauseMs);
-    await publishError(domain.store, this.path, reason, (error) => this.log('warn', messageOf(error)));
+    await publishError(this.options.domain.store, this.path, reason, (error) =>
+      this.log('warn', messageOf(error)),
+    );
     await this.write(XenbusState.Closing);
     await this.write(XenbusState.Closed);
-    this.due = true;
+    this.wake();
   }
 
   /** Writes this half's state; a device that is gone from the store is Unknown. */
@@ -403,13 +388,9 @@ export class Device {
 
   private async connected(wait: StartOptions): Promise<void> {
     const failed = (): boolean => this.reason !== null && this.own === XenbusState.Closed;
-    const over = (): boolean => this.opened || !this.following || failed();
+    const over = (): boolean => this.opened || this.worker === null || failed();
     const how = await this.waiters.untilOr(over, this.options.domain.loop, wait);
-    if (this.opened) return;
-    const seen =
-      `vif ${this.options.handle}: expected a connected backend, saw frontend ${stateName(this.own)}, ` +
-      `backend ${stateName(this.backend)} at ${this.keys?.backendPath ?? '?'}`;
-    throw connectError(how, seen, wait.timeoutMs ?? 0, failed() ? this.reason : null);
+    if (!this.opened) throw connectError(how, this, wait.timeoutMs ?? 0, failed() ? this.reason : null);
   }
 
   private changed(): void {

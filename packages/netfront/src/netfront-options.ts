@@ -7,6 +7,7 @@ import type {
   FrontendAcceleratorDefinition,
   VifIdentity,
 } from '@netaccel/core-hooks';
+import { stateName } from '@netaccel/xen';
 import type { Domain, XenbusStateValue } from '@netaccel/xen';
 import { ETHERNET_HEADER_BYTES } from '@netaccel/xen/netif';
 import type { SlotState } from './accelerator.js';
@@ -90,10 +91,19 @@ export class ConnectError extends Error {
 /** Why a wait for a connection ended without one; `failure` is why the device closed, or null. */
 export function connectError(
   how: 'holds' | 'late' | 'aborted',
-  seen: string,
+  device: {
+    readonly path: string;
+    readonly own: XenbusStateValue;
+    readonly backend: { readonly state: XenbusStateValue };
+    readonly keys: { readonly backendPath: string } | null;
+  },
   timeoutMs: number,
   failure: string | null,
 ): ConnectError {
+  const { path, own, backend, keys } = device;
+  const seen =
+    `${path}: expected a connected backend, saw frontend ${stateName(own)}, ` +
+    `backend ${stateName(backend.state)} at ${keys?.backendPath ?? '?'}`;
   if (how === 'late')
     return new ConnectError('TIMEOUT', `${seen} after ${timeoutMs} ms; is a netback running there?`);
   if (how === 'aborted') return new ConnectError('ABORTED', `${seen} when the wait was aborted`);

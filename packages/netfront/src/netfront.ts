@@ -153,7 +153,7 @@ export class Netfront {
     return {
       path: device.path,
       frontend: stateName(device.own),
-      backend: stateName(device.backend),
+      backend: stateName(device.backend.state),
       backendPath: device.keys?.backendPath ?? null,
       carrier: device.carrier,
       reason: device.reason,

@@ -10,3 +10,4 @@ export * from './machine.js';
 export * from './ring.js';
 export * from './xenbus.js';
 export * from './mailbox.js';
+export * from './worker.js';

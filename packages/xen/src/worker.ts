@@ -1,7 +1,7 @@
 /**
  * A serial worker: whatever happens wakes it, and one pass at a time it looks at the present truth and takes the
- * next step. A thousand wakes during a pass cost one more pass; a wake is never lost; a pass that fails is tried
- * again a little later. What the handshake, the accelerator slot and the driver are built on.
+ * next step. A thousand wakes during a pass cost one more pass; a wake is never lost; a pass that fails can be tried
+ * again a little later. What the control sides of both drivers are built on.
  */
 import type { Clock } from '@netaccel/core-hooks';
 
