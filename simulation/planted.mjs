@@ -116,6 +116,20 @@ export const plantedFaults = [
     find: 'this.parts.stall.stop();',
     replace: '',
   },
+  {
+    name: 'static-grant-kept',
+    what: 'netback keeps the pages mapped that a guest asked it to',
+    file: 'packages/netback/src/static-grants.ts',
+    find: 'for (const pages of this.held.values()) pages.unmap();',
+    replace: '',
+  },
+  {
+    name: 'headroom-not-taken-up',
+    what: 'netback closes a device whose frontend changes something when it comes back',
+    file: 'packages/xen/src/xenbus.ts',
+    find: "    // It was changing something when the backend before this one went: its rings are there, and are taken up first.\n    Reconfiguring: 'connect',",
+    replace: "    Reconfiguring: 'refuse',",
+  },
 ];
 
 const folder = fileURLToPath(new URL('dist/', import.meta.url));

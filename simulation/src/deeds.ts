@@ -3,8 +3,10 @@
  * paused go on), and what an operator's program keeps in mind meanwhile. Whether all of it was borne is the run's to
  * judge. Owned by a run.
  */
+import type { Netfront } from '@netaccel/netfront';
 import type { SimulatedLab } from './lab.js';
 import { CheckFailed, fail } from './check.js';
+import { firstGroups } from './groups.js';
 import { SIDES } from './scenario.js';
 import type { Action, Side, Timed } from './scenario.js';
 
@@ -159,6 +161,15 @@ export class Deeds {
       case 'throw':
         lab.plugin.arm(action.hook);
         break;
+      case 'headroom':
+        this.ask(action.side, (netfront) => netfront.setHeadroom(action.bytes));
+        break;
+      case 'groups':
+        this.ask(action.side, (netfront) => netfront.setGroups(firstGroups(action.groups)));
+        break;
+      case 'mtu':
+        this.alone(action.side, () => this.allowMtu(action.side, action.mtu));
+        break;
       case 'quiet':
         this.quiet(action.ms);
         break;
@@ -168,6 +179,19 @@ export class Deeds {
   private permit(side: Side, port: string | null): void {
     const place = this.lab.placeOf(side);
     if (!this.lab.isDead(place, 'driver')) this.work(place, 'driver', () => this.lab.allow(side, port));
+  }
+
+  /** Something is asked of a guest's driver, whatever else that is at. */
+  private ask(side: Side, act: (netfront: Netfront) => unknown): void {
+    if (this.lab.isDead(side, 'guest')) return;
+    this.work(side, 'guest', async () => {
+      await act(this.lab.guest(side).guest.netfront);
+    });
+  }
+
+  private allowMtu(side: Side, mtu: number): void {
+    const place = this.lab.placeOf(side);
+    if (!this.lab.isDead(place, 'driver')) this.work(place, 'driver', () => this.lab.setMtu(side, mtu));
   }
 
   private quiet(ms: number): void {

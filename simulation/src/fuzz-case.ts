@@ -12,13 +12,21 @@ import { SimMachine } from '@netaccel/xen/sim';
 import type { SharedMemory, SimDomain } from '@netaccel/xen/sim';
 import { HostileBackend, HostileFrontend } from '@netaccel/xen/testing';
 import type { BackendOperation, FrontendOperation } from '@netaccel/xen/testing';
+import { firstGroups } from './groups.js';
+import type { Wishes } from './scenario.js';
 
 /** What happens besides what the peer does. */
 export type Surroundings =
   /** Time passes, in virtual milliseconds. */
   | { readonly op: 'wait'; readonly ms: number }
   /** The driver under test is given a frame to send to the peer. */
-  | { readonly op: 'give'; readonly length: number };
+  | { readonly op: 'give'; readonly length: number }
+  /** The guest asks for other room before received data: a netfront under test. */
+  | { readonly op: 'headroom'; readonly bytes: number }
+  /** It wants other groups, the first so many; null: all. */
+  | { readonly op: 'groups'; readonly groups: number | null }
+  /** The toolstack allows another payload, or says anything. */
+  | { readonly op: 'mtu'; readonly value: string };
 
 /** A case, as it is kept in a file. */
 export type FuzzCase =
@@ -30,6 +38,8 @@ export type FuzzCase =
   | {
       readonly peer: 'backend';
       readonly seed: number;
+      /** What the driver asks for; nothing beyond the usual when left out. */
+      readonly wishes?: Pick<Wishes, 'staticGrants' | 'hash' | 'headroom' | 'groups'>;
       readonly operations: readonly (BackendOperation | Surroundings)[];
     };
 
@@ -60,11 +70,17 @@ const END_MS = 120_000;
 /** Ring indices of the driver under test begin here. */
 const NEAR_WRAP = 0xffff_fff0;
 
+const MTU_KEY = `/local/domain/${GUEST}/device/vif/0/mtu`;
+/** A key whose bytes are all different. */
+const HASH = { key: Uint8Array.from({ length: 40 }, (_, i) => i * 7) };
+
 const NOTHING = [null, null] as const;
 
 /** The driver under test, as the case sees it. */
 interface Target {
   give(length: number): void;
+  /** Another thing is wanted of a peer; nothing where the driver wants nothing. */
+  want(operation: Extract<Surroundings, { op: 'headroom' | 'groups' }>): void;
   /** State pair, reason and counters that are not zero. */
   reach(into: Set<string>): void;
   stop(): Promise<void>;
@@ -126,7 +142,7 @@ async function perform(machine: SimMachine, fuzz: FuzzCase, reached: Set<string>
       limits: null,
     }),
   );
-  const target = fuzz.peer === 'frontend' ? await netback(back, during) : netfront(guest);
+  const target = fuzz.peer === 'frontend' ? await netback(back, during) : netfront(guest, fuzz.wishes);
   const frontend = fuzz.peer === 'frontend' ? new HostileFrontend(guest, 0, 0) : null;
   const backend = fuzz.peer === 'backend' ? new HostileBackend(back, GUEST, 0) : null;
   const { violations } = machine.audit;
@@ -136,6 +152,8 @@ async function perform(machine: SimMachine, fuzz: FuzzCase, reached: Set<string>
     try {
       if (operation.op === 'wait') await machine.advance(operation.ms);
       else if (operation.op === 'give') target.give(operation.length);
+      else if (operation.op === 'headroom' || operation.op === 'groups') target.want(operation);
+      else if (operation.op === 'mtu') await during(back.store.write(MTU_KEY, operation.value));
       else
         await during(
           frontend?.perform(operation as FrontendOperation) ??
@@ -183,6 +201,7 @@ async function netback(
       driver.flush();
       frame.release();
     },
+    want: () => undefined,
     reach: (into) => {
       const { state, frontend, reason } = driver.describe() as Record<string, string | null>;
       note(into, `netback ${state} while the frontend is ${frontend}`, reason, 'netback', {
@@ -196,7 +215,7 @@ async function netback(
   };
 }
 
-function netfront(domain: SimDomain): Target {
+function netfront(domain: SimDomain, wishes?: (FuzzCase & { peer: 'backend' })['wishes']): Target {
   const stack: FrameSink = { deliver: () => undefined, flush: () => undefined };
   const driver = new Netfront({
     domain,
@@ -205,6 +224,14 @@ function netfront(domain: SimDomain): Target {
     firstIndex: NEAR_WRAP,
     transmitBuffers: { small: 16, large: 1 },
     receivePages: 32,
+    ...(wishes !== undefined && {
+      features: {
+        staticGrants: wishes.staticGrants,
+        hash: wishes.hash ? HASH : null,
+        headroom: wishes.headroom,
+        groups: firstGroups(wishes.groups),
+      },
+    }),
   });
   driver.start().catch(() => undefined);
   return {
@@ -213,6 +240,10 @@ function netfront(domain: SimDomain): Target {
       if (frame === null) return;
       frame.describe(frame.home, Math.min(Math.max(length, 1), LONGEST));
       if (!driver.startXmit(frame, false)) frame.release();
+    },
+    want: (operation) => {
+      if (operation.op === 'groups') driver.setGroups(firstGroups(operation.groups));
+      else driver.setHeadroom(operation.bytes).catch(() => undefined);
     },
     reach: (into) => {
       const { frontend, backend, reason } = driver.describe() as Record<string, string | null>;

@@ -1,4 +1,5 @@
 /** Draws operations by seed: mostly what a peer on its way through the protocol does, and now and then anything. */
+import { ControlType } from '@netaccel/xen/netif';
 import type { Random } from '@netaccel/xen/sim';
 import { ringIndices } from '@netaccel/xen/testing';
 import type { BackendOperation, FrontendOperation, RingName } from '@netaccel/xen/testing';
@@ -22,6 +23,7 @@ const frontendKeys = [
   'ctrl-ring-ref',
   'event-channel-ctrl',
   'request-multicast-control',
+  'xdp-headroom',
   'state',
   'mac',
 ];
@@ -32,6 +34,8 @@ const backendKeys = [
   'feature-gso-tcpv6',
   'feature-split-event-channels',
   'feature-multicast-control',
+  'feature-dynamic-multicast-control',
+  'feature-xdp-headroom',
   'feature-ctrl-ring',
   'multi-queue-max-queues',
   'carrier',
@@ -70,7 +74,17 @@ export function drawCase(
 ): FuzzCase {
   return peer === 'frontend'
     ? { peer, seed, operations: beginning(random, frontBegins, length, () => frontend(random)) }
-    : { peer, seed, operations: beginning(random, backBegins, length, () => backend(random)) };
+    : {
+        peer,
+        seed,
+        wishes: {
+          staticGrants: random.below(2) === 0,
+          hash: random.below(2) === 0,
+          headroom: random.below(2) === 0 ? 0 : edgy(random),
+          groups: random.below(2) === 0 ? null : random.below(4),
+        },
+        operations: beginning(random, backBegins, length, () => backend(random)),
+      };
 }
 
 const frontBegins = (random: Random): FrontendOperation[] => [
@@ -137,14 +151,52 @@ function peer(random: Random, keys: readonly string[]): FrontendOperation & Back
 }
 
 function around(random: Random): Surroundings {
+  if (random.below(5) === 0) return change(random);
   return random.below(4) === 0
     ? { op: 'wait', ms: 10 ** random.below(5) }
     : { op: 'give', length: random.below(3) === 0 ? random.below(9000) : 60 };
 }
 
+/** Something that may change while a device is connected. */
+function change(random: Random): Surroundings {
+  switch (random.below(3)) {
+    case 0:
+      return { op: 'headroom', bytes: edgy(random) };
+    case 1:
+      return { op: 'groups', groups: random.below(3) === 0 ? null : random.below(4) };
+    default:
+      return {
+        op: 'mtu',
+        value: random.below(2) === 0 ? String(edgy(random)) : odd[random.below(odd.length)]!,
+      };
+  }
+}
+
+/** A request about hashing or static grants: mostly one that could be served. */
+function control(random: Random): FrontendOperation {
+  const number = (): number => (random.below(3) === 0 ? edgy(random, 32) : random.below(4));
+  const isList = random.below(2) === 0;
+  const type = isList
+    ? ControlType.addGrefMapping + random.below(2)
+    : random.below(4) === 0
+      ? edgy(random)
+      : random.below(12);
+  const grants = random.below(3) === 0 ? edgy(random) : 1 + random.below(16);
+  return {
+    op: 'control',
+    type,
+    data: isList ? [random.below(2), 0, grants] : [number(), number(), number()],
+    reference: isList ? 1 : ([0, 1, null] as const)[random.below(3)]!,
+    page: isList ? { first: random.below(32), grants } : bytes(random, 40),
+  };
+}
+
 function frontend(random: Random): FrontendOperation | Surroundings {
   const queue = random.below(2);
-  switch (random.below(16)) {
+  switch (random.below(18)) {
+    case 16:
+    case 17:
+      return control(random);
     case 0:
     case 1:
     case 2: {

@@ -7,8 +7,10 @@ import type { BackendAcceleratorDefinition, Frame } from '@netaccel/core-hooks';
 import backend from '@netaccel/dummy-accel-backend';
 import { OneThreadLab, setAccel } from '@netaccel/host';
 import type { DriverDomain, MigrationReport, RunningGuest, RunningHost } from '@netaccel/host';
-import { SeededFaults } from '@netaccel/xen/sim';
+import type { NetfrontFeatures } from '@netaccel/netfront';
+import { Random, SeededFaults } from '@netaccel/xen/sim';
 import type { SharedMemory } from '@netaccel/xen/sim';
+import { firstGroups } from './groups.js';
 import { Losses } from './losses.js';
 import { TrappedPlugin } from './plugin.js';
 import { SIDES } from './scenario.js';
@@ -22,7 +24,8 @@ const HOSTS = ['alpha', 'beta'] as const;
 const DRIVER_ID = 0;
 /** Last byte of each guest's MAC and IP address. */
 const ADDRESSES = [0xa, 0xb] as const;
-const MTU = 1500;
+/** Payload that the guests begin and end with. */
+export const MTU = 1500;
 /** How long a guest that goes on may take to be connected; virtual. */
 const RESUME_MS = 8000;
 /** Steps without rest after which something raises itself for ever. */
@@ -38,11 +41,34 @@ const NIC_PORT = {
   buffers: 96,
   bufferBytes: 2048,
 };
-const VIF = { smallBuffers: 32, largeBuffers: 2, backlogBytes: 128 * 1024, backlogFrames: 64 };
+const VIF = {
+  smallBuffers: 32,
+  largeBuffers: 2,
+  backlogBytes: 128 * 1024,
+  backlogFrames: 64,
+  staticGrants: 16,
+  multicastGroups: 2,
+};
+const HASH_KEY_BYTES = 40;
 const NIC = { ports: 1, mtu: MTU, vis: 8, bufferPages: 1024, filters: 32 };
 
 /** Nothing in these labs waits for the event loop, so promises have their turn without a pass of it: that costs more. */
 const promiseTurn = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
+
+/** What a scenario's guests ask of their backends. */
+function featuresOf({ seed, queues, wishes }: Scenario): Partial<NetfrontFeatures> {
+  const { staticGrants, hash, headroom, groups, trusted } = wishes;
+  const random = new Random(seed);
+  const key = Uint8Array.from({ length: HASH_KEY_BYTES }, () => random.below(256));
+  return {
+    queues,
+    staticGrants,
+    headroom,
+    trusted,
+    groups: firstGroups(groups),
+    hash: hash ? { key } : null,
+  };
+}
 
 /** A lab. */
 export class SimulatedLab {
@@ -72,6 +98,7 @@ export class SimulatedLab {
           ADDRESSES[from],
           ADDRESSES[1 - from]!,
           scenario.flows,
+          scenario.groupFlows,
           scenario.seed * 2 + from,
           { corrupted: () => this.onWire('corrupted'), duplicated: () => this.onWire('duplicated') },
           fail,
@@ -117,7 +144,7 @@ export class SimulatedLab {
             accel: 'eth0',
             queues: scenario.queues,
             limits: { filters: scenario.filters, bufferPages: 256, multicasts: 4 },
-            netfront: { ...NETFRONT, firstIndex: scenario.firstIndex },
+            netfront: { ...NETFRONT, firstIndex: scenario.firstIndex, features: featuresOf(scenario) },
           },
         ],
       })),
@@ -195,6 +222,12 @@ export class SimulatedLab {
   async allow(side: Side, port: string | null): Promise<void> {
     const { store } = this.host(this.placeOf(side)).machine.domain(DRIVER_ID)!;
     await setAccel(store, DRIVER_ID, this.guest(side).domain.id, 0, port);
+  }
+
+  /** What the toolstack does to allow the guest another payload. */
+  async setMtu(side: Side, mtu: number): Promise<void> {
+    const { store } = this.host(this.placeOf(side)).machine.domain(DRIVER_ID)!;
+    await store.write(`/local/domain/${this.guest(side).domain.id}/device/vif/0/mtu`, String(mtu));
   }
 
   async suspend(side: Side): Promise<void> {

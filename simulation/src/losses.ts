@@ -31,7 +31,7 @@ const VI = [
 ] as const;
 // A port's `txNoLink` is the sum of its VIs'.
 const PORT = ['rxUnmatched', 'rxTooShort', 'rxNoVi', 'rxTooLong', 'rxAbandoned'] as const;
-const VIF_PORT = ['holdFull', 'holdAbandoned', 'unplugged'] as const;
+const VIF_PORT = ['holdFull', 'holdGroup', 'holdAbandoned', 'unplugged'] as const;
 const WIRE = ['tooLong', 'changed', 'dropped', 'corrupted'] as const;
 
 /** Glances for each look. */

@@ -9,7 +9,7 @@
 import type { SharedMemory } from '@netaccel/xen/sim';
 import { CheckFailed, fail } from './check.js';
 import { Deeds, FOREVER_MS } from './deeds.js';
-import { SimulatedLab } from './lab.js';
+import { MTU, SimulatedLab } from './lab.js';
 import { SIDES, isCalm } from './scenario.js';
 import type { Scenario, Side } from './scenario.js';
 import { Trace } from './trace.js';
@@ -192,9 +192,16 @@ class Run {
       for (const id of ['driver', 'guest'] as const)
         if (lab.isDead(side, id)) await this.during(this.deeds.boot(side, id));
     for (const traffic of lab.traffic) traffic.stop();
+    for (const side of SIDES) await this.usual(side);
     for (const side of SIDES) await this.reconnected(side);
     await lab.lab.lab.settle(REST_MS);
     this.judge();
+  }
+
+  /** All groups, and the payload that the lab began with. */
+  private async usual(side: Side): Promise<void> {
+    this.lab.guest(side).guest.netfront.setGroups(null);
+    await this.during(this.lab.setMtu(side, MTU));
   }
 
   private async reconnected(side: Side): Promise<void> {

@@ -32,6 +32,12 @@ export type Action =
   | { readonly do: 'resetNic'; readonly side: Side }
   /** The cable is out for some steps. */
   | { readonly do: 'unplug'; readonly forSteps: number }
+  /** A guest asks for other room before received data. */
+  | { readonly do: 'headroom'; readonly side: Side; readonly bytes: number }
+  /** A guest wants the first so many groups, or all that there are. */
+  | { readonly do: 'groups'; readonly side: Side; readonly groups: number | null }
+  /** The toolstack allows a guest another payload. */
+  | { readonly do: 'mtu'; readonly side: Side; readonly mtu: number }
   /** A hook of the guests' plugin throws at its next call, whichever guest's that is. */
   | { readonly do: 'throw'; readonly hook: ThrowingHook }
   /** Nobody sends for so long, in virtual milliseconds: time-outs pass. */
@@ -55,6 +61,20 @@ export interface Mood {
   readonly lazy: boolean;
 }
 
+/** What both guests ask of their backends, beyond what every guest does. */
+export interface Wishes {
+  /** Pages are to stay mapped. */
+  readonly staticGrants: boolean;
+  /** Frames are to be hashed, by a key of the seed's. */
+  readonly hash: boolean;
+  /** Bytes before received data. */
+  readonly headroom: number;
+  /** Groups, the first so many; null: all that there are. */
+  readonly groups: number | null;
+  /** Whether guests trust their backends: pages are shared, and not bounced. */
+  readonly trusted: boolean;
+}
+
 /** One run. */
 export interface Scenario {
   /** The seed. */
@@ -63,6 +83,10 @@ export interface Scenario {
   readonly queues: number;
   /** Flows of each direction. */
   readonly flows: number;
+  /** Of these, how many are to a group address: the first ones. */
+  readonly groupFlows: number;
+  /** What the guests ask for. */
+  readonly wishes: Wishes;
   /** Filters that a vif may have: often fewer than there are flows. */
   readonly filters: number;
   /** Microseconds that a frame is on the wire. */
@@ -87,8 +111,10 @@ export interface Scenario {
   readonly actions: readonly Timed[];
 }
 
-/** What is drawn from one list; moves and hangs are drawn apart. */
-type Drawn = Exclude<Action['do'], 'migrate' | 'hang'>;
+/** What a guest or its toolstack changes while the device is connected. */
+type Changed = 'headroom' | 'groups' | 'mtu';
+/** What is drawn from one list; moves, hangs and changes are drawn apart. */
+type Drawn = Exclude<Action['do'], 'migrate' | 'hang' | Changed>;
 
 const kinds: readonly Drawn[] = [
   'load',
@@ -110,6 +136,13 @@ const kinds: readonly Drawn[] = [
 ];
 /** What a run without faults may contain: whatever an operator does on a good day. */
 const peaceful: readonly Drawn[] = ['load', 'load', 'unload', 'allow', 'forbid', 'suspend', 'quiet'];
+const changes: readonly Changed[] = ['headroom', 'groups', 'mtu'];
+/** Nothing, a little, and more than the protocol has. */
+const HEADROOMS = [0, 64, 256, 5000] as const;
+/** Groups that guests want; the last of them are more than a vif may have. */
+const GROUPS = [null, 0, 1, 2, 4] as const;
+/** Payloads that a toolstack allows; the last one is more than the lab's NICs carry. */
+const MTUS = [576, 1280, 1500, 9000] as const;
 
 /** Wires: as fast as you like, and some on which a frame takes a while. */
 const RATES = [0, 0, 0, 2e9, 4e8] as const;
@@ -166,9 +199,11 @@ export function scenarioOf(seed: number, steps: number): Scenario {
       ms: HANGS_MS[more.below(HANGS_MS.length)]!,
       suspend: more.below(2) === 0,
     });
+  const wishes = wish(new Random(seed ^ 0x71e5_0f3a), steps, actions);
   actions.sort((a, b) => a.step - b.step);
   return {
     seed,
+    ...wishes,
     queues: chance(25) ? 2 : 1,
     flows: 1 + random.below(5),
     filters: 1 + random.below(5),
@@ -185,13 +220,38 @@ export function scenarioOf(seed: number, steps: number): Scenario {
   };
 }
 
+const calm: ReadonlySet<string> = new Set([...peaceful, ...changes, 'migrate']);
+
 /** Whether nothing goes wrong in a run: then every counter is exact. */
 export function isCalm({ rates, wire, actions }: Scenario): boolean {
   return (
     Object.keys(rates).length === 0 &&
     Object.keys(wire).length === 0 &&
-    actions.every(({ do: what }) => what === 'migrate' || (what !== 'hang' && peaceful.includes(what)))
+    actions.every(({ do: what }) => calm.has(what))
   );
+}
+
+/** Draws what guests ask for, and adds what is changed on the way. */
+function wish(random: Random, steps: number, actions: Timed[]): Pick<Scenario, 'wishes' | 'groupFlows'> {
+  const chance = (percent: number): boolean => random.below(100) < percent;
+  const bytes = (): number => HEADROOMS[random.below(HEADROOMS.length)]!;
+  const groups = (): number | null => GROUPS[random.below(GROUPS.length)]!;
+  const wishes: Wishes = {
+    staticGrants: chance(30),
+    hash: chance(25),
+    headroom: chance(30) ? bytes() : 0,
+    groups: chance(30) ? groups() : null,
+    trusted: chance(85),
+  };
+  if (chance(40))
+    for (let n = 1 + random.below(3); n > 0; n--) {
+      const at = { step: random.below(steps), side: SIDES[random.below(2)]! };
+      const what = changes[random.below(changes.length)]!;
+      if (what === 'headroom') actions.push({ ...at, do: what, bytes: bytes() });
+      else if (what === 'groups') actions.push({ ...at, do: what, groups: groups() });
+      else actions.push({ ...at, do: what, mtu: MTUS[random.below(MTUS.length)]! });
+    }
+  return { wishes, groupFlows: chance(40) ? 1 + random.below(3) : 0 };
 }
 
 /** Common things often, what ends a whole attempt seldom. */

@@ -6,7 +6,9 @@ import type { Frame, FrameSink, Memory } from '@netaccel/core-hooks';
 import { Random } from '@netaccel/xen/sim';
 import type { SimDomain } from '@netaccel/xen/sim';
 import type { Netfront } from '@netaccel/netfront';
+import { groupOf } from './groups.js';
 
+const ETHERNET_BYTES = 14;
 const HEADER_BYTES = 42;
 const SEQUENCE = HEADER_BYTES;
 const FLOW = SEQUENCE + 4;
@@ -79,12 +81,14 @@ export class Traffic {
 
   /**
    * @param source last byte of the sender's MAC and IP address, and `destination` of the receiver's.
+   * @param groupFlows of the flows, how many are to a group: the first ones.
    */
   constructor(
     private readonly memory: Memory,
     private readonly source: number,
-    private readonly destination: number,
+    destination: number,
     flows: number,
+    private readonly groupFlows: number,
     seed: number,
     private readonly excuses: Excuses,
     private readonly fail: Fail,
@@ -130,7 +134,8 @@ export class Traffic {
   send(out: Netfront, more: boolean): boolean {
     const { random, memory } = this;
     const flow = random.below(this.fates.length);
-    const length = SHORTEST + (random.below(3) === 0 ? random.below(LONGEST - SHORTEST + 1) : 0);
+    const longest = Math.min(LONGEST, ETHERNET_BYTES + (out.vif?.mtu ?? LONGEST));
+    const length = SHORTEST + (random.below(3) === 0 ? random.below(longest - SHORTEST + 1) : 0);
     const frame = out.allocate(length);
     if (frame === null) return false;
     const sequence = this.fates[flow]!.length;
@@ -202,7 +207,7 @@ export class Traffic {
 
   private take(frame: Frame): void {
     const whole = this.gather(frame);
-    if (whole.length < SHORTEST || whole[5] !== this.destination || whole[23] !== 17) {
+    if (whole.length < SHORTEST || whole[11] !== this.source || whole[23] !== 17) {
       this.foreign++;
       return;
     }
@@ -251,6 +256,10 @@ export class Traffic {
   /** UDP over IPv4, its own length in its payload. */
   private write(into: Uint8Array, at: number, flow: number, sequence: number, length: number): void {
     into.set(this.header, at);
+    if (flow < this.groupFlows) {
+      into.set(groupOf(flow), at);
+      into.set([224, 0, 0, flow + 1], at + 30);
+    }
     put(into, at + 16, length - 14);
     put(into, at + 34, FIRST_PORT + flow);
     put(into, at + 36, FIRST_PORT + flow);

@@ -65,6 +65,20 @@ describe('the handshake', () => {
     expect(await lab.end()).toEqual(CLEAN_END);
   });
 
+  test('takes a frontend that was changing something when the backend before it went', async () => {
+    const lab = await VifLab.make();
+    await lab.run(lab.frontend.connect());
+    await lab.run(lab.frontend.state(XenbusState.Reconfiguring));
+    await lab.run(lab.netback.start());
+    await lab.settle();
+    expect(await lab.backState()).toBe(XenbusState.Reconfigured);
+    expect(await talks(lab)).toBe(true);
+    await lab.run(lab.frontend.state(XenbusState.Connected));
+    await lab.settle();
+    expect(await lab.backState()).toBe(XenbusState.Connected);
+    expect(await lab.end()).toEqual(CLEAN_END);
+  });
+
   test('takes Initialised for Connected, as old frontends mean it', async () => {
     const lab = await VifLab.make();
     await lab.run(lab.netback.start());

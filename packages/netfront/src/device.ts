@@ -16,7 +16,7 @@ import { Connection } from './connection.js';
 import type { Counters } from './counters.js';
 import { within } from './deadline.js';
 import { ALL_FEATURES, agree } from './features.js';
-import type { Agreement } from './features.js';
+import type { Agreement, NetfrontFeatures } from './features.js';
 import { publishError, publishKeys, readDevice } from './handshake.js';
 import type { DeviceKeys } from './handshake.js';
 import { messageOf } from './hooks.js';
@@ -245,8 +245,12 @@ export class Device {
   private async publish(): Promise<void> {
     const { domain } = this.options;
     const keys = this.keys!;
-    const { features } = this.changes;
-    this.agreement = await agree(domain.store, keys.backendPath, features, keys.trusted);
+    let features: NetfrontFeatures;
+    do {
+      // Something else may be wanted by the time that the backend's keys are read.
+      ({ features } = this.changes);
+      this.agreement = await agree(domain.store, keys.backendPath, features, keys.trusted);
+    } while (features !== this.changes.features);
     this.closeConnection();
     this.connection = new Connection({
       ...connectionOptions(this.options, this.agreement, keys.vif),
@@ -283,6 +287,7 @@ export class Device {
     this.log('info', `connected to domain ${vif.backend}`);
     this.changed();
     this.options.onConnected?.(vif);
+    this.changes.catchUp();
     await this.startAccelerator(this.connection);
   }
 

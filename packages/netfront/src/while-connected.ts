@@ -6,7 +6,7 @@
  */
 import { XenbusState } from '@netaccel/xen';
 import type { XenbusStateValue } from '@netaccel/xen';
-import { ETHERNET_HEADER_BYTES } from '@netaccel/xen/netif';
+import { ETHERNET_HEADER_BYTES, MAX_XDP_HEADROOM } from '@netaccel/xen/netif';
 import type { Connection } from './connection.js';
 import type { Agreement, NetfrontFeatures } from './features.js';
 import { parseMtu, publishHeadroom } from './handshake.js';
@@ -67,6 +67,17 @@ export class WhileConnected implements Pick<GroupParts, 'onJoined' | 'onRefused'
     if (how === 'late') await device.write(XenbusState.Connected);
     const own: () => XenbusStateValue = () => device.own;
     return how === 'holds' && own() === XenbusState.Connected;
+  }
+
+  /** The connection is open: room that was asked for after its keys were written is asked for now. */
+  catchUp(): void {
+    const { device } = this;
+    const { headroom } = this.features;
+    const asked = device.agreement?.headroom ?? null;
+    if (asked === null || asked === Math.min(headroom, MAX_XDP_HEADROOM)) return;
+    this.setHeadroom(headroom).catch((error: unknown) =>
+      device.log('warn', `xdp-headroom: ${messageOf(error)}`),
+    );
   }
 
   /** {@inheritDoc Netfront.setGroups} */

@@ -105,6 +105,19 @@ describe('room before received data', () => {
     expect(lab.front.state.frontend).toBe(XenbusState.Closed);
     expect(await lab.end()).toEqual(CLEAN_END);
   });
+
+  test('room that is asked for while the device connects is asked for once it is', async () => {
+    const lab = await VifLab.make({ offers });
+    await lab.run(lab.backend.start());
+    const started = lab.front.start();
+    await lab.machine.runUntil(() => lab.front.state.frontend === XenbusState.Connected);
+    expect(lab.front.carrier).toBe(false);
+    expect(await lab.front.setHeadroom(64)).toBe(false);
+    await lab.run(started);
+    await lab.settle();
+    expect(await lab.key('xdp-headroom')).toBe('64');
+    expect(await lab.end()).toEqual(CLEAN_END);
+  });
 });
 
 const GROUP = Uint8Array.of(1, 0, 0x5e, 0, 0, 0xfb);
@@ -194,6 +207,21 @@ describe('multicast groups', () => {
     lab.front.setGroups([OTHER]);
     await lab.settle();
     expect(lab.backend.queue.take()).toEqual([]);
+    expect(await lab.end()).toEqual(CLEAN_END);
+  });
+
+  test('groups that are wanted while the device connects hold for that connection', async () => {
+    const { lab, seen } = await grouped(true, { netfront: { features: { groups: [GROUP] } } });
+    await lab.run(lab.front.suspend());
+    seen.length = 0;
+    const resumed = lab.front.resume({ timeoutMs: 5000 });
+    // The keys of the backend are being read.
+    await lab.machine.runUntil(() => lab.front.state.backend === XenbusState.InitWait);
+    lab.front.setGroups(null);
+    await lab.run(resumed);
+    await lab.machine.settle(3000);
+    expect(seen).toEqual([]);
+    expect(await lab.key('request-multicast-control')).toBeNull();
     expect(await lab.end()).toEqual(CLEAN_END);
   });
 

@@ -195,13 +195,14 @@ export const BACKEND_TABLE: ReactionTable<BackendReaction> = {
     Initialising: 'advertise',
     Initialised: 'connect',
     Connected: 'connect',
-    Reconfiguring: 'refuse',
+    // It was changing something when the backend before this one went: its rings are there, and are taken up first.
+    Reconfiguring: 'connect',
   }),
   InitWait: row('none', {
     ...frontendGoes,
     Initialised: 'connect',
     Connected: 'connect',
-    Reconfiguring: 'refuse',
+    Reconfiguring: 'connect',
   }),
   Initialised: backendStray,
   Connected: backendConnected,

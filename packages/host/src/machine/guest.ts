@@ -12,6 +12,12 @@ import { PluginLoadError, describePlugins, loadPlugin } from '../plugins.js';
 /** How long a suspend waits for its host to let go of pages. */
 const GRANTS_MS = 1000;
 
+/** What of a guest's driver need not be the usual. */
+export type DriverSizes = Pick<
+  NetfrontOptions,
+  'transmitBuffers' | 'receivePages' | 'firstIndex' | 'deadlines' | 'features'
+>;
+
 /** How a guest is set up. */
 export interface GuestOptions {
   /** The domain. */
@@ -36,8 +42,8 @@ export interface GuestOptions {
   readonly onState?: (state: NetfrontState) => void;
   /** Gives the frontend plugin of that name, in place of an import. */
   readonly load?: (name: string) => Promise<FrontendAcceleratorDefinition>;
-  /** Sizes of the driver, where they are not the usual ones. */
-  readonly netfront?: Pick<NetfrontOptions, 'transmitBuffers' | 'receivePages' | 'firstIndex' | 'deadlines'>;
+  /** Sizes and features of the driver, where they are not the usual ones. */
+  readonly netfront?: DriverSizes;
   /** Runs work that leaves the thread: a one-thread machine waits for it. */
   readonly during?: <T>(work: Promise<T>) => Promise<T>;
 }
@@ -80,9 +86,9 @@ export class Guest {
       stack: options.stack,
       registry: this.registry,
       onReady: options.onReady,
-      features: { queues: options.queues },
       ...(options.onState !== undefined && { onState: options.onState }),
       ...options.netfront,
+      features: { queues: options.queues, ...options.netfront?.features },
     });
   }
 

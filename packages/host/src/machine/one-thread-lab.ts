@@ -5,12 +5,12 @@
 import { PAGE_BYTES } from '@netaccel/core-hooks';
 import type { FrameSink, FrontendAcceleratorDefinition } from '@netaccel/core-hooks';
 import type { Limits } from '@netaccel/netback';
-import type { NetfrontOptions } from '@netaccel/netfront';
 import { SimMachine } from '@netaccel/xen/sim';
 import type { SimDomain, SimLab, SimMachineOptions } from '@netaccel/xen/sim';
 import type { NicPortSizes } from '../ports/nic-port.js';
 import { DriverDomain } from './driver-domain.js';
 import { Guest } from './guest.js';
+import type { DriverSizes } from './guest.js';
 import { createHardware } from './hardware.js';
 import type { LabHardware, NicRequest, WireRequest } from './hardware.js';
 import type { MigrationReport } from './migration.js';
@@ -40,8 +40,8 @@ export interface GuestPlan {
   readonly addresses?: readonly string[];
   /** Quotas of the accelerator. */
   readonly limits: VifSpec['limits'];
-  /** Sizes of its driver, where they are not the usual ones. */
-  readonly netfront?: Pick<NetfrontOptions, 'transmitBuffers' | 'receivePages' | 'firstIndex' | 'deadlines'>;
+  /** Sizes and features of its driver, where they are not the usual ones. */
+  readonly netfront?: DriverSizes;
 }
 
 /** A host. */

@@ -8,11 +8,20 @@ import type { SharedPages } from '@netaccel/core-hooks';
 import { encode } from '../layout.js';
 import { MachineError } from '../machine.js';
 import type { Domain, DomainId, EventChannel } from '../machine.js';
-import { RX_RING_SLOTS, TX_RING_SLOTS, TxFlag, rxRequest, txRequest } from '../netif/index.js';
+import {
+  GrefFlag,
+  RX_RING_SLOTS,
+  TX_RING_SLOTS,
+  TxFlag,
+  grefEntry,
+  rxRequest,
+  txRequest,
+} from '../netif/index.js';
 import { FrontRing, initialiseRing, ringHeader } from '../ring.js';
 import { StoreError } from '../store/index.js';
 import { switchState } from '../xenbus.js';
 import type { XenbusStateValue } from '../xenbus.js';
+import { HostileControl } from './hostile-control.js';
 import type { FrontendOperation, RingName } from './operations.js';
 
 /** Pages of each kind of a queue; slots share them. */
@@ -108,6 +117,18 @@ class HostileQueue {
     if (rx.publish()) this.rxChannel.notify();
   }
 
+  /** Entries of a list of static grants: pages one after the other, those that are written to first. */
+  staticGrants(first: number, count: number): number[] {
+    const bytes: number[] = [];
+    for (let n = 0; n < Math.min(count, PAGE_BYTES / grefEntry.size); n++) {
+      const page = (first + n) % (2 * PAGES);
+      const isRead = page >= PAGES;
+      const ref = (isRead ? this.txPages : this.rxPages).refs[page % PAGES]!;
+      bytes.push(...encode(grefEntry, { ref, flags: isRead ? GrefFlag.readOnly : 0, status: 0 }));
+    }
+    return bytes;
+  }
+
   revoke(what: RingName | 'rings'): void {
     ({ tx: this.txPages, rx: this.rxPages, rings: this.rings })[what].release();
     if (what === 'rings') this.revoked = true;
@@ -144,7 +165,8 @@ class HostileQueue {
 export class HostileFrontend {
   private readonly path: string;
   private queues: HostileQueue[] = [];
-  private old: HostileQueue[] = [];
+  private control: HostileControl | null = null;
+  private old: (HostileQueue | HostileControl)[] = [];
 
   /**
    * @param domain the guest.
@@ -179,7 +201,10 @@ export class HostileFrontend {
           return this.open(operation.queues, operation.split, operation.start);
         case 'hangUp':
           for (const queue of this.queues) queue.hangUp();
+          this.control?.hangUp();
           return this.queues.length > 0;
+        case 'control':
+          return this.ask(operation);
         default: {
           const queue = this.queues[operation.queue % Math.max(1, this.queues.length)];
           if (queue === undefined || queue.revoked) return false;
@@ -196,13 +221,18 @@ export class HostileFrontend {
   /** Gives everything back; false while the backend has pages of it. */
   end(): boolean {
     this.old.push(...this.queues.splice(0));
+    if (this.control !== null) this.old.push(this.control);
+    this.control = null;
     this.old = this.old.filter((queue) => !queue.release());
     return this.old.length === 0;
   }
 
   private onQueue(
     queue: HostileQueue,
-    operation: Exclude<FrontendOperation, { op: 'key' | 'state' | 'connect' | 'open' | 'hangUp' }>,
+    operation: Exclude<
+      FrontendOperation,
+      { op: 'key' | 'state' | 'connect' | 'open' | 'hangUp' | 'control' }
+    >,
   ): void {
     const { memory } = this.domain;
     switch (operation.op) {
@@ -257,12 +287,26 @@ export class HostileFrontend {
       );
       this.queues.push(queue);
     }
+    this.control = new HostileControl(this.domain, this.backend, start >>> 0);
+    return true;
+  }
+
+  /** Something by the control ring, if there is one. */
+  private ask({ type, data, reference, page }: Extract<FrontendOperation, { op: 'control' }>): boolean {
+    const { control, queues } = this;
+    const queue = queues[0];
+    if (control === null || queue === undefined) return false;
+    if ('grants' in page) control.fill(queue.staticGrants(page.first, page.grants));
+    else control.fill(page);
+    const numbers: [number, number, number] = [...data];
+    if (reference !== null) numbers[reference] = control.reference;
+    control.ask(type, numbers);
     return true;
   }
 
   private async connect(): Promise<void> {
     const { store } = this.domain;
-    const keys: Record<string, string> = { ...features };
+    const keys: Record<string, string> = { ...features, ...this.control?.keys };
     const several = this.queues.length > 1;
     if (several) keys['multi-queue-num-queues'] = String(this.queues.length);
     this.queues.forEach((queue, n) => {

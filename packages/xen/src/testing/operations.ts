@@ -65,6 +65,19 @@ export type FrontendOperation =
   | { readonly op: 'post'; readonly queue: number; readonly count: number }
   /** Takes what came. */
   | { readonly op: 'take'; readonly queue: number }
+  /**
+   * Asks something by the control ring: any type, any numbers. Before that it fills its page of data: with `bytes`, or
+   * with static grants of its own pages, receive pages first.
+   */
+  | {
+      readonly op: 'control';
+      readonly type: number;
+      readonly data: readonly [number, number, number];
+      /** Which of the numbers is the reference of its page of data in place of what it says; null for none. */
+      readonly reference: 0 | 1 | 2 | null;
+      /** What the page holds: bytes, or so many static grants from the first page on. */
+      readonly page: readonly number[] | { readonly first: number; readonly grants: number };
+    }
   /** Ends the grants of pages, whether they are in use or not. */
   | { readonly op: 'revoke'; readonly queue: number; readonly what: RingName | 'rings' };
 
