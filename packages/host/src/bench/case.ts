@@ -3,6 +3,12 @@
 /** What a case found: figures by name, each with its unit in the name. */
 export type Figures = Readonly<Record<string, number>>;
 
+/**
+ * Stretches that a frames case measures, unless somebody says otherwise. A run is many short ones, of which the median
+ * counts: what disturbs some of them moves it little.
+ */
+export const STRETCHES = 100;
+
 /** A case cannot run here. */
 export class CaseUnavailable extends Error {
   /** @param message what is missing, and what to do. */
@@ -23,5 +29,6 @@ export interface BenchCase {
   readonly oneThread?: true;
   /** Whether the process must be in a user namespace of its own. */
   readonly namespaces?: true;
-  run(): Promise<Figures>;
+  /** @param stretches how many stretches of frames count, for a case that measures in stretches. */
+  run(stretches: number): Promise<Figures>;
 }

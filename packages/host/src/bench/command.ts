@@ -8,7 +8,7 @@ import { report } from '../commands/fail.js';
 import { ExitCode, Progress, printJson, printTable } from '../commands/output.js';
 import { environment } from '../demo/environment.js';
 import { enterUserNamespace, loadLibc, probeTap } from '../tap/index.js';
-import { CaseUnavailable } from './case.js';
+import { CaseUnavailable, STRETCHES } from './case.js';
 import type { BenchCase, Figures } from './case.js';
 import { cases } from './cases.js';
 import { claims, spread } from './claims.js';
@@ -23,6 +23,7 @@ interface Flags {
   readonly json: boolean;
   readonly repeat: number;
   readonly list: boolean;
+  readonly stretches: number;
   readonly case?: string;
 }
 
@@ -36,6 +37,7 @@ export function registerBench(program: Command): void {
     .description('measure the paths: each case in a fresh process, medians with spread, ratios')
     .argument('[names...]', 'only cases whose name contains one of these')
     .option('--repeat <n>', 'times that each case is run', count, 5)
+    .option('--stretches <n>', 'stretches of 15000 frames that a frames case measures', count, STRETCHES)
     .option('--list', 'list the cases', false)
     .option('--json', 'print one JSON object (schema netaccel.bench/1)', false)
     .option('--case <name>', 'run one case in this process and print its figures')
@@ -48,7 +50,8 @@ Examples:
   netaccel bench --list`,
     )
     .action(async (names: string[], flags: Flags) => {
-      process.exitCode = flags.case === undefined ? await runAll(names, flags) : await runOne(flags.case);
+      process.exitCode =
+        flags.case === undefined ? await runAll(names, flags) : await runOne(flags.case, flags.stretches);
     });
 }
 
@@ -75,7 +78,7 @@ async function runAll(names: readonly string[], flags: Flags): Promise<number> {
         if (result.unavailable !== undefined) continue;
         progress.show(`round ${round + 1} of ${flags.repeat}: ${one.name}`);
         try {
-          const answer = await inProcess(one, processor);
+          const answer = await inProcess(one, processor, flags.stretches);
           if ('figures' in answer) result.figures.push(answer.figures);
           else result.unavailable = answer.unavailable;
         } catch (error) {
@@ -104,7 +107,7 @@ async function runAll(names: readonly string[], flags: Flags): Promise<number> {
 }
 
 /** Runs a case here. Its process may be replaced by one in a user namespace first. */
-async function runOne(name: string): Promise<number> {
+async function runOne(name: string, stretches: number): Promise<number> {
   const one = cases.find((each) => each.name === name);
   if (one === undefined)
     throw new InvalidArgumentError(`no case ${name}; "netaccel bench --list" names them`);
@@ -115,7 +118,7 @@ async function runOne(name: string): Promise<number> {
       if (!probe.available) throw new CaseUnavailable(`${probe.detail} ${probe.remedy}`);
       enterUserNamespace(await loadLibc());
     }
-    answer = { figures: await one.run() };
+    answer = { figures: await one.run(stretches) };
   } catch (error) {
     if (!(error instanceof CaseUnavailable)) return report(error, false);
     answer = { unavailable: error.message };
@@ -124,8 +127,9 @@ async function runOne(name: string): Promise<number> {
   return ExitCode.ok;
 }
 
-function inProcess(one: BenchCase, processor: number | null): Promise<CaseAnswer> {
-  const command = [execPath, ...(one.node ?? []), CLI, 'bench', '--case', one.name];
+function inProcess(one: BenchCase, processor: number | null, stretches: number): Promise<CaseAnswer> {
+  const flags = ['--case', one.name, '--stretches', String(stretches)];
+  const command = [execPath, ...(one.node ?? []), CLI, 'bench', ...flags];
   const [program, ...args] =
     one.oneThread === true && processor !== null ? bound(processor, command) : command;
   return new Promise((resolve, reject) => {

@@ -10,8 +10,6 @@ import type { BenchCase, Figures } from './case.js';
 
 const PLUGIN = '@netaccel/dummy-accel-backend';
 const WARM_UP = 300_000;
-/** A run is many short stretches, of which the median counts: what disturbs some of them moves it little. */
-const STRETCHES = 100;
 const STRETCH_FRAMES = 15_000;
 const PROFILED_FRAMES = 200_000;
 /** What the allocation case sends. */
@@ -23,11 +21,11 @@ export function wireCase(path: Path, size: number): BenchCase {
     name: `wire-${path}-${size}`,
     oneThread: true,
     what: `${size} B frames across the wire, ${path}`,
-    run: async () => {
+    run: async (stretches) => {
       const lab = await start(path, size);
       const run = lab.run(path, [size]);
       await run.send(WARM_UP);
-      const figures = await frameRates(size, (frames) => run.send(frames));
+      const figures = await frameRates(size, stretches, (frames) => run.send(frames));
       return { ...figures, ...(await stages(lab, run)) };
     },
   };
@@ -39,10 +37,10 @@ export function oneHostCase(size: number): BenchCase {
     name: `one-host-${size}`,
     oneThread: true,
     what: `${size} B frames between two guests of one host, slow path`,
-    run: async () => {
+    run: async (stretches) => {
       const lab = await OneHostLab.start(size);
       await lab.send(WARM_UP);
-      return frameRates(size, (frames) => lab.send(frames));
+      return frameRates(size, stretches, (frames) => lab.send(frames));
     },
   };
 }
@@ -93,10 +91,11 @@ interface Measured {
 /** Sends stretch after stretch; the median's rates, and the least time of any. */
 export async function frameRates(
   size: number,
+  stretches: number,
   send: (frames: number) => Promise<Measured>,
 ): Promise<Figures> {
   const times: number[] = [];
-  for (let i = 0; i < STRETCHES; i++) {
+  for (let i = 0; i < stretches; i++) {
     const { seconds, frames, check } = await send(STRETCH_FRAMES);
     checked(check);
     times.push((seconds / frames) * 1e9);

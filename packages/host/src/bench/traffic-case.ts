@@ -23,7 +23,7 @@ export function trafficCase(size: number): BenchCase {
     name: `traffic-${size}`,
     oneThread: true,
     what: `the source and the check of ${size} B frames alone, no path between them`,
-    run: async () => {
+    run: async (stretches) => {
       const machine = new SimMachine({ seed: 1, pages: PAGES, name: 'alone' });
       const domain = machine.createDomain(0, 'alone');
       const check = new FrameCheck(domain.memory, FLOWS);
@@ -43,7 +43,7 @@ export function trafficCase(size: number): BenchCase {
       check.onProgress = () => {
         source.resume();
       };
-      return frameRates(size, async (frames) => {
+      return frameRates(size, stretches, async (frames) => {
         const before = check.received;
         const start = performance.now();
         source.start(frames);
