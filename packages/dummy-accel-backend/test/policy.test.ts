@@ -9,9 +9,8 @@ import {
 } from '@netaccel/nic-vi';
 import { describe, expect, it } from 'vitest';
 import plugin from '../src/index.js';
-import { FakeHost } from './fake-host.js';
-import type { HostOptions } from './fake-host.js';
-import { announcement, frameOf, macOf } from './frames.js';
+import { FakeHost, announcement, frameOf, macOf } from '@netaccel/nic-vi/testing';
+import type { HostOptions } from '@netaccel/nic-vi/testing';
 
 const own = Uint8Array.of(10, 0, 0, 2);
 const own6 = Uint8Array.of(0xfd, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 2);

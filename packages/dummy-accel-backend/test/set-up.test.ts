@@ -15,8 +15,8 @@ import {
 import { MAX_MISTAKES } from '@netaccel/nic-vi';
 import { describe, expect, it } from 'vitest';
 import plugin from '../src/index.js';
-import { FakeHost } from './fake-host.js';
-import type { HostOptions } from './fake-host.js';
+import { FakeHost } from '@netaccel/nic-vi/testing';
+import type { HostOptions } from '@netaccel/nic-vi/testing';
 
 const nothing = new Uint8Array(0);
 const empty = { shares: 0, maps: 0, ports: 0, subscriptions: 0, timers: 0, vis: 0 };

@@ -5,10 +5,8 @@ import type { BackendAccelerator, ReceiveFence } from '@netaccel/core-hooks';
 import { MailboxError } from '@netaccel/core-hooks';
 import { afterEach, describe, expect, it } from 'vitest';
 import plugin from '../src/index.js';
-import { announcement, broadcast, frameOf, macOf } from './frames.js';
-import type { FrameSpec } from './frames.js';
-import { FakeHost } from './fake-host.js';
-import type { HostOptions } from './fake-host.js';
+import { FakeHost, announcement, broadcast, frameOf, macOf } from '@netaccel/nic-vi/testing';
+import type { FrameSpec, HostOptions } from '@netaccel/nic-vi/testing';
 
 const nothing = new Uint8Array(0);
 const ok = { ok: true, payload: nothing };

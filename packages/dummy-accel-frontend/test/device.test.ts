@@ -5,9 +5,8 @@ import type { AcceleratorStatistics } from '@netaccel/core-hooks';
 import { ControlMessage, MAX_MISTAKES, encodeHello } from '@netaccel/nic-vi';
 import { describe, expect, it } from 'vitest';
 import plugin from '../src/index.js';
-import { FakeGuest, FarEnd } from './fake-guest.js';
-import type { Script } from './fake-guest.js';
-import { broadcast, frameOf, macOf } from './frames.js';
+import { FakeGuest, FarEnd, broadcast, frameOf, macOf } from '@netaccel/nic-vi/testing';
+import type { Script } from '@netaccel/nic-vi/testing';
 
 const nothing = new Uint8Array(0);
 const empty = { shares: 0, registers: 0, ports: 0, timers: 0 };
@@ -50,7 +49,7 @@ describe('set-up', () => {
       receiveBuffers: { count: 16, pages: 8, held: 0 },
     });
     expect(guest.ledger()).toEqual({ ...empty, shares: 4, registers: 1, ports: 2 });
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
     expect(guest.ledger()).toEqual(empty);
   });
 
@@ -62,7 +61,7 @@ describe('set-up', () => {
       const guest = new FakeGuest({ hello: { bufferPages } });
       const device = await plugin.newDevice(guest.services);
       expect(device.describe()).toMatchObject({ receiveBuffers: { pages } });
-      await guest.during(device.remove());
+      await guest.whilePolled(device.remove());
     }
   });
 
@@ -72,7 +71,7 @@ describe('set-up', () => {
     await guest.tell(macOf(0xb));
     const frame = guest.frame(frameOf({ to: macOf(0xb), from: macOf(0xa) }));
     expect(device.startTransmit(frame, false)).toBeGreaterThanOrEqual(Verdict.declined);
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
   });
 
   const { hello, rings, buffers, start } = ControlMessage;
@@ -83,7 +82,7 @@ describe('set-up', () => {
     ['start', start],
   ])('leaves nothing when %s is refused', async (_name, type) => {
     const guest = new FakeGuest({ refuse: [type] });
-    await expect(guest.during(plugin.newDevice(guest.services))).rejects.toThrow();
+    await expect(guest.whilePolled(plugin.newDevice(guest.services))).rejects.toThrow();
     expect(guest.ledger()).toEqual(empty);
   });
 
@@ -102,14 +101,14 @@ describe('set-up', () => {
         return request(type, payload);
       },
     });
-    await expect(guest.during(plugin.newDevice(guest.services))).rejects.toThrow(/answer/);
+    await expect(guest.whilePolled(plugin.newDevice(guest.services))).rejects.toThrow(/answer/);
     expect(guest.ledger()).toEqual(empty);
   });
 
   it.each(['share', 'mapRegisters', 'events.bind'])('leaves nothing when %s fails', async (what) => {
     const guest = new FakeGuest();
     guest.failing = what;
-    await expect(guest.during(plugin.newDevice(guest.services))).rejects.toThrow(what);
+    await expect(guest.whilePolled(plugin.newDevice(guest.services))).rejects.toThrow(what);
     expect(guest.ledger()).toEqual(empty);
   });
 
@@ -124,7 +123,7 @@ describe('set-up', () => {
         return request(type, payload);
       },
     });
-    const device = await guest.during(plugin.newDevice(guest.services));
+    const device = await guest.whilePolled(plugin.newDevice(guest.services));
     await Promise.all(early);
     expect(early.length).toBeGreaterThan(6);
     // Told again afterwards, it knows the neighbour.
@@ -132,8 +131,8 @@ describe('set-up', () => {
     expect(device.startTransmit(guest.frame(frameOf({ to: macOf(0xb), from: macOf(0xa) })), false)).toBe(
       Verdict.sent,
     );
-    await guest.during(device.quiesce());
-    await guest.during(device.remove());
+    await guest.whilePolled(device.quiesce());
+    await guest.whilePolled(device.remove());
   });
 
   it('feature 82: says which versions there are when none fits', async () => {
@@ -169,7 +168,7 @@ describe('a backend half that lies', () => {
   ];
   it.each(lies)('with %s is refused, and nothing is left', async (_what, script) => {
     const guest = new FakeGuest(script);
-    await expect(guest.during(plugin.newDevice(guest.services))).rejects.toThrow();
+    await expect(guest.whilePolled(plugin.newDevice(guest.services))).rejects.toThrow();
     expect(guest.ledger()).toEqual(empty);
     expect(guest.failures).toEqual([]);
   });
@@ -188,7 +187,7 @@ describe('a backend half that lies', () => {
     expect(device.describe()).toMatchObject({ peer: { mistakes: MAX_MISTAKES } });
     for (let i = 0; i < 5; i++) await guest.backend.request(type, nothing);
     expect(guest.failures).toHaveLength(1);
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
   });
 
   it('cannot have the guest take its own address, or a group, for one across the wire', async () => {
@@ -197,7 +196,7 @@ describe('a backend half that lies', () => {
     expect(await guest.tell(macOf(0xa))).toBe(false);
     expect(await guest.tell(broadcast)).toBe(false);
     expect(device.describe()).toMatchObject({ across: [] });
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
   });
 
   it('feature 119, hole 2.16 #9: cannot fill the guest’s memory with addresses', async () => {
@@ -206,7 +205,7 @@ describe('a backend half that lies', () => {
     for (let i = 0; i < 2000; i++) await guest.tell(Uint8Array.of(2, 7, 7, 7, i >>> 8, i & 255));
     const { across } = device.describe() as { across: unknown[] };
     expect(across.length).toBeLessThanOrEqual(256);
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
   });
 
   it('cannot name more filters than the quota, nor two at a time', async () => {
@@ -230,7 +229,7 @@ describe('a backend half that lies', () => {
       device.poll(64);
       expect(await answer).toBe(ok);
     }
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
   });
 });
 
@@ -255,9 +254,9 @@ describe('the end', () => {
     expect(state.over).toBe(false);
     Reflect.deleteProperty(guest.nic, 'registerWritten');
     guest.control.serviceVi(guest.vi);
-    await guest.during(done, device);
+    await guest.whilePolled(done, device);
     expect(guest.completed).toEqual([frame]);
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
     expect(guest.ledger()).toEqual(empty);
   });
 
@@ -265,9 +264,9 @@ describe('the end', () => {
     const guest = new FakeGuest();
     const device = await plugin.newDevice(guest.services);
     guest.backend.silent = true;
-    await guest.during(device.quiesce());
+    await guest.whilePolled(device.quiesce());
     expect(guest.clock.now()).toBeLessThan(1000);
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
     expect(guest.ledger()).toEqual(empty);
   });
 
@@ -279,7 +278,7 @@ describe('the end', () => {
     const frame = guest.frame(frameOf({ to: macOf(0xb), from: macOf(0xa) }));
     expect(device.startTransmit(frame, false)).toBe(Verdict.sent);
     expect(frame.holders).toBe(2);
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
     expect(guest.completed).toEqual([]);
     expect(frame.holders).toBe(1);
   });
@@ -308,7 +307,7 @@ describe('the end', () => {
         seen = guest.memory.bytes[kept!.address]!;
         kept!.release();
       }
-      await guest.during(removal);
+      await guest.whilePolled(removal);
       expect(guest.ledger()).toEqual(empty);
       if (lets) expect(seen).toBe(bytes[0]);
       expect(guest.lines.length).toBe(lets ? 0 : 1);
@@ -337,7 +336,7 @@ describe('the end', () => {
       rxFrames: 2,
       rxBytes: 2 * frameOf().length,
     });
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
   });
 
   it('feature 78, hole 2.16 #23: a NIC that was reset has the device taken off', async () => {
@@ -346,7 +345,7 @@ describe('the end', () => {
     guest.nic.reset();
     device.poll(64);
     expect(guest.failures).toHaveLength(1);
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
     expect(guest.ledger()).toEqual(empty);
   });
 });
@@ -375,7 +374,7 @@ describe('interrupts', () => {
     expect(guest.polls).toBe(2);
     device.stopInterrupts();
     expect(device.poll(64)).toBe(1);
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
   });
 
   it('feature 80: follow the link: the register is what counts', async () => {
@@ -389,6 +388,6 @@ describe('interrupts', () => {
     guest.wire.setLink(true);
     await guest.tellLink(false);
     expect(device.describe()).toMatchObject({ linkUp: true });
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
   });
 });

@@ -3,8 +3,7 @@ import { Verdict } from '@netaccel/core-hooks';
 import type { AcceleratorStatistics, FrontendAccelerator } from '@netaccel/core-hooks';
 import { describe, expect, it } from 'vitest';
 import plugin from '../src/index.js';
-import { FakeGuest, FarEnd } from './fake-guest.js';
-import { frameOf, macOf } from './frames.js';
+import { FakeGuest, FarEnd, frameOf, macOf } from '@netaccel/nic-vi/testing';
 
 async function made() {
   const guest = new FakeGuest({ pages: 8 });
@@ -12,7 +11,7 @@ async function made() {
   const device = await plugin.newDevice(guest.services);
   await guest.tell(macOf(0xb));
   const filter = guest.addFilter();
-  await guest.during(guest.tellFilter(filter), device);
+  await guest.whilePolled(guest.tellFilter(filter), device);
   return { guest, far, device, filter };
 }
 const incoming = (n = 0) => frameOf({ to: macOf(0xa), from: macOf(0xb), payload: [n, n >>> 8, 0, 0] });
@@ -101,10 +100,10 @@ describe('feature 78, hole 2.16 #23: a NIC that is reset under way', () => {
     device.poll(64);
     expect(guest.failures[0]).toMatch(/reset/);
     expect(far.look()).toEqual([]);
-    await guest.during(device.quiesce());
+    await guest.whilePolled(device.quiesce());
     const late = guest.frame(frameOf({ to: macOf(0xb), from: macOf(0xa) }));
     expect(device.startTransmit(late, false)).toBeGreaterThanOrEqual(Verdict.declined);
-    await guest.during(device.remove());
+    await guest.whilePolled(device.remove());
     expect(totals(device)).toMatchObject({ txErrors: 5 });
     expect(guest.completed.length).toBeLessThanOrEqual(5);
     expect(guest.ledger()).toEqual({ shares: 0, registers: 0, ports: 0, timers: 0 });

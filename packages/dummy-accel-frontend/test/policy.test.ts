@@ -4,10 +4,8 @@ import type { FrontendAccelerator } from '@netaccel/core-hooks';
 import { ControlMessage, encodeRate } from '@netaccel/nic-vi';
 import { describe, expect, it } from 'vitest';
 import plugin from '../src/index.js';
-import { FakeGuest, FarEnd } from './fake-guest.js';
-import type { Script } from './fake-guest.js';
-import { frameOf, macOf } from './frames.js';
-import type { FrameSpec } from './frames.js';
+import { FakeGuest, FarEnd, frameOf, macOf } from '@netaccel/nic-vi/testing';
+import type { FrameSpec, Script } from '@netaccel/nic-vi/testing';
 
 async function made(script: Script = {}) {
   const guest = new FakeGuest(script);

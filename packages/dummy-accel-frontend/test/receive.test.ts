@@ -4,9 +4,8 @@ import type { FrontendAccelerator } from '@netaccel/core-hooks';
 import { ControlMessage } from '@netaccel/nic-vi';
 import { describe, expect, it } from 'vitest';
 import plugin from '../src/index.js';
-import { FakeGuest, FarEnd } from './fake-guest.js';
-import type { Script } from './fake-guest.js';
-import { frameOf, macOf } from './frames.js';
+import { FakeGuest, FarEnd, frameOf, macOf } from '@netaccel/nic-vi/testing';
+import type { Script } from '@netaccel/nic-vi/testing';
 
 interface Made {
   guest: FakeGuest;
@@ -188,7 +187,7 @@ describe('a new filter', () => {
     }
     expect(held(device)).toBe(8);
     expect(guest.control.viStatistics(guest.vi)['rxNoDescriptor']).toBe(92);
-    await guest.during(device.remove(), device);
+    await guest.whilePolled(device.remove(), device);
     expect(guest.ledger()).toEqual({ shares: 0, registers: 0, ports: 0, timers: 0 });
     expect(device.describe()).toMatchObject({ droppedAtRemove: 8 });
   });
@@ -253,7 +252,7 @@ describe('the end', () => {
     const done = device.quiesce();
     await guest.settle();
     for (let i = 6; i < 12; i++) far.send(numbered(i));
-    await guest.during(done, device);
+    await guest.whilePolled(done, device);
     for (let i = 0; i < 10; i++) device.poll(2);
     expect(numbers(guest)).toEqual([]);
     const totals = { txFrames: 0, txBytes: 0, rxFrames: 0, rxBytes: 0, txErrors: 0, rxErrors: 0 };
@@ -274,7 +273,7 @@ describe('the end', () => {
     device.poll(64);
     expect(guest.delivered).toEqual([]);
     guest.passed = () => true;
-    await guest.during(done, device);
+    await guest.whilePolled(done, device);
     expect(numbers(guest)).toEqual([0]);
     expect(await told).toBe(true);
   });

@@ -3,10 +3,8 @@ import { Checksum, Segmentation, Verdict, reasonName } from '@netaccel/core-hook
 import type { Frame, FrontendAccelerator } from '@netaccel/core-hooks';
 import { describe, expect, it } from 'vitest';
 import plugin from '../src/index.js';
-import { FakeGuest, FarEnd } from './fake-guest.js';
-import type { Script } from './fake-guest.js';
-import { broadcast, frameOf, macOf } from './frames.js';
-import type { FrameSpec } from './frames.js';
+import { FakeGuest, FarEnd, broadcast, frameOf, macOf } from '@netaccel/nic-vi/testing';
+import type { FrameSpec, Script } from '@netaccel/nic-vi/testing';
 
 const A = macOf(0xa);
 const B = macOf(0xb);

@@ -5,8 +5,10 @@
  * @packageDocumentation
  */
 export * from './capture/index.js';
-export { FramesLab, FramesRun } from './demo/frames-lab.js';
-export type { Endpoint, FramesLabOptions, Stretch } from './demo/frames-lab.js';
+export { FramesLab } from './demo/frames-lab.js';
+export type { FramesLabOptions } from './demo/frames-lab.js';
+export { FramesRun } from './demo/frames-run.js';
+export type { Endpoint, FramesRunOwner, Stretch } from './demo/frames-run.js';
 export type {
   Accelerated,
   DemoResult,

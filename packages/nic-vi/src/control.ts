@@ -5,6 +5,14 @@
 import type { Address } from '@netaccel/core-hooks';
 import type { FilterSpec } from './filter.js';
 
+/** Protection domains by their owner, where a driver domain has NIC and guests to itself. */
+export const Owner = {
+  /** The driver domain's own memory. */
+  driverDomain: 1,
+  /** Of guest 0; each guest has the next one by its number. */
+  firstGuest: 16,
+} as const;
+
 /** A VI of a port, by number. Meaningful for the NIC generation it was allocated in. */
 export type ViId = number;
 /** A set of VIs that frames are spread over. */

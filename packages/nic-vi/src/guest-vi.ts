@@ -9,11 +9,10 @@ import type {
   MappedPages,
   SharedPages,
 } from '@netaccel/core-hooks';
+import { Owner } from './control.js';
 import type { NicControl, ViId } from './control.js';
 import type { RingsMessage } from './messages.js';
 
-/** First protection domain of guests: below it are the driver domain's own. */
-const FIRST_OWNER = 16;
 /** Times that a VI is asked to finish before it is ended as it is. */
 const FLUSH_TRIES = 20;
 const FLUSH_PAUSE_MS = 5;
@@ -82,7 +81,7 @@ export class GuestVi {
       ends.push(doorbell);
       this.generation = nic.generation;
       this.id = nic.allocateVi({
-        owner: FIRST_OWNER + services.vif.guest,
+        owner: Owner.firstGuest + services.vif.guest,
         transmitPages,
         transmitCapacity: rings.transmitCapacity,
         receivePages,

@@ -61,7 +61,6 @@ export class ViBackend implements BackendAccelerator {
     this.ownLow = macLow(vif.mac, 0);
     this.outbox = new Outbox(services);
     this.sightings = new Sightings(services, this.outbox);
-    this.stops.push(port.onReset(() => services.failed('the NIC was reset: its VIs and filters are gone')));
     this.server = new ViServer(services, nic, {
       maxFilters: limits.maxFilters,
       maxReceivePages,
@@ -74,6 +73,7 @@ export class ViBackend implements BackendAccelerator {
         this.stopLooking();
       },
     });
+    this.stops.push(port.onReset(() => services.failed('the NIC was reset: its VIs and filters are gone')));
   }
 
   /** The hook `remove` of the contract. */

@@ -2,7 +2,7 @@
 import { getHeapStatistics } from 'node:v8';
 import { median } from '../demo/figures.js';
 import { FramesLab } from '../demo/frames-lab.js';
-import type { FramesRun } from '../demo/frames-lab.js';
+import type { FramesRun } from '../demo/frames-run.js';
 import { OneHostLab } from './one-host-lab.js';
 import type { Path } from '../demo/result.js';
 import type { Check } from '../traffic/frame-check.js';

@@ -6,7 +6,7 @@ import { CONTRACT_VERSION } from '@netaccel/core-hooks';
 import type { Check } from '../traffic/frame-check.js';
 import { environment } from './environment.js';
 import { FramesLab } from './frames-lab.js';
-import type { Stretch } from './frames-lab.js';
+import type { Stretch } from './frames-run.js';
 import { addChecks, median, ratiosOf, since } from './figures.js';
 import { replayBothWays } from './replay.js';
 import type { Accelerated, DemoResult, Moment, Path, Run, Sample, Stage } from './result.js';

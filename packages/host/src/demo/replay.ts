@@ -8,8 +8,8 @@ import type { Frame } from '@netaccel/core-hooks';
 import { FrameHeaders } from '@netaccel/nic-vi';
 import { readCapture } from '../capture/index.js';
 import type { Check } from '../traffic/frame-check.js';
-import { difference } from './frames-lab.js';
 import type { FramesLab } from './frames-lab.js';
+import { difference } from './frames-run.js';
 import type { ReplayResult } from './result.js';
 
 /** The capture that comes with the package, found by the package's name: from the sources too. */

@@ -6,15 +6,17 @@
  */
 import { PAGE_BYTES } from '@netaccel/core-hooks';
 import type { Memory, Registers } from '@netaccel/core-hooks';
-import { BusMap, FrameVi, VirtualInterface } from '@netaccel/nic-vi';
+import {
+  BusMap,
+  FrameVi,
+  Owner,
+  VirtualInterface,
+  event,
+  receiveDescriptor,
+  transmitDescriptor,
+} from '@netaccel/nic-vi';
 import type { FrameViHandler, NicControl, ViId } from '@netaccel/nic-vi';
 import type { PageAllocator } from '@netaccel/xen';
-
-/** Protection domain of the driver domain's own VIs. */
-const OWN_MEMORY = 1;
-const TX_DESCRIPTOR_BYTES = 16;
-const RX_DESCRIPTOR_BYTES = 8;
-const EVENT_BYTES = 16;
 
 /** How big a port's driver is. All but the last are powers of two. */
 export interface NicPortSizes {
@@ -67,22 +69,22 @@ export class PortVi {
     let id: ViId | null = null;
     try {
       const rings = {
-        transmitRing: this.allocate(transmitCapacity * TX_DESCRIPTOR_BYTES),
+        transmitRing: this.allocate(transmitCapacity * transmitDescriptor.size),
         transmitCapacity,
-        receiveRing: this.allocate(receiveCapacity * RX_DESCRIPTOR_BYTES),
+        receiveRing: this.allocate(receiveCapacity * receiveDescriptor.size),
         receiveCapacity,
-        eventQueue: this.allocate(eventCapacity * EVENT_BYTES),
+        eventQueue: this.allocate(eventCapacity * event.size),
         eventCapacity,
       };
       const registerPage = this.allocate(PAGE_BYTES);
       const buffers = this.allocate(sizes.buffers * sizes.bufferBytes);
       id = control.allocateVi({
-        owner: OWN_MEMORY,
-        transmitPages: pagesOf(rings.transmitRing, transmitCapacity * TX_DESCRIPTOR_BYTES),
+        owner: Owner.driverDomain,
+        transmitPages: pagesOf(rings.transmitRing, transmitCapacity * transmitDescriptor.size),
         transmitCapacity,
-        receivePages: pagesOf(rings.receiveRing, receiveCapacity * RX_DESCRIPTOR_BYTES),
+        receivePages: pagesOf(rings.receiveRing, receiveCapacity * receiveDescriptor.size),
         receiveCapacity,
-        eventPages: pagesOf(rings.eventQueue, eventCapacity * EVENT_BYTES),
+        eventPages: pagesOf(rings.eventQueue, eventCapacity * event.size),
         eventCapacity,
         registerPage,
         vector: parts.vector,

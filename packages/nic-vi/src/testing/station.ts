@@ -4,6 +4,7 @@
  */
 import { PAGE_BYTES } from '@netaccel/core-hooks';
 import type { Address, Memory } from '@netaccel/core-hooks';
+import { Owner } from '../control.js';
 import { EventBatch } from '../events.js';
 import { EventType } from '../layouts.js';
 import type { Nic } from '../model/index.js';
@@ -15,8 +16,6 @@ const EVENTS = 1024;
 const BUFFER_BYTES = 2048;
 const BATCH = 64;
 const RECEIVE_PAGES = (RECEIVE * BUFFER_BYTES) / PAGE_BYTES;
-/** Protection domain of the driver domain itself: guests' begin at 16. */
-const OWNER = 1;
 
 /** The pages that a station needs: they survive a reset of its NIC. */
 export interface StationPages {
@@ -59,7 +58,7 @@ export class Station {
       Array.from({ length: count }, (_, i) => address + i * PAGE_BYTES);
     const id = control.allocateVi({
       ...capacities,
-      owner: OWNER,
+      owner: Owner.driverDomain,
       transmitPages: [transmitRing],
       receivePages: [receiveRing],
       eventPages: run(eventQueue, 4),

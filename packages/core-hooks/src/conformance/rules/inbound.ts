@@ -2,6 +2,7 @@
 import type { Capabilities } from '../../capabilities.js';
 import type { FrameSpec } from '../frames.js';
 import type { Vif } from '../host/vif.js';
+import { serials } from '../lab.js';
 import type { Lab } from '../lab.js';
 import type { Rule } from '../rule.js';
 
@@ -38,6 +39,12 @@ export async function inbound(
     if (serial % 5 === 4) await vif.host.run(2);
   }
   await vif.host.run(20);
+}
+
+/** Numbers below `count` of the flow's frames that were not delivered. */
+export function missingOf(vif: Vif, count: number): number[] {
+  const got = new Set(serials(vif.guest.delivered, FLOW));
+  return Array.from({ length: count }, (_, i) => i).filter((serial) => !got.has(serial));
 }
 
 /** Flows, each of a port, that came past the driver domain after having been seen often enough. */

@@ -5,7 +5,7 @@ import { TCP, Tcp, UDP, difference, parse, same } from '../frames.js';
 import { serials } from '../lab.js';
 import type { Rule } from '../rule.js';
 import { gaveUp } from './faults.js';
-import { FLOW, PORT, fast, flow, inbound, steers } from './inbound.js';
+import { FLOW, PORT, fast, flow, inbound, missingOf, steers } from './inbound.js';
 
 /** Frames that are more than any plugin has buffers for. */
 const STARVING = 1600;
@@ -64,8 +64,7 @@ export const receiveRules: readonly Rule[] = [
       const count = 300; // more than there are buffers
       await inbound(lab, vif, 0, count);
       await vif.host.run(100);
-      const got = new Set(serials(vif.guest.delivered, FLOW));
-      const missing = Array.from({ length: count }, (_, i) => i).filter((serial) => !got.has(serial));
+      const missing = missingOf(vif, count);
       lab.expect(missing.length === 0, () => ({
         expected: `all of ${count} frames arrive, five at a time with time in between`,
         seen: `${missing.length} are missing, the first: number ${missing[0]}`,
@@ -92,8 +91,7 @@ export const receiveRules: readonly Rule[] = [
       if (gaveUp(vif)) return;
       guest.delivered.length = 0;
       await inbound(lab, vif, 0, 60);
-      const got = new Set(serials(guest.delivered, FLOW));
-      const missing = Array.from({ length: 60 }, (_, i) => i).filter((serial) => !got.has(serial));
+      const missing = missingOf(vif, 60);
       lab.expect(missing.length === 0, () => ({
         expected: `after ${STARVING} frames that nobody polled for, those that come later arrive, or failed() is called`,
         seen: `${missing.length} of 60 are missing, the first: number ${missing[0]}`,

@@ -1,20 +1,31 @@
-// Frames for tests: TCP and UDP over IPv4 and IPv6, ARP, fragments. No checksum is right; nobody here looks.
+/** Frames for tests: TCP and UDP over IPv4 and IPv6, ARP, fragments. No checksum is right; nobody here looks. */
 
+/** A station's address, by a number. */
 export const macOf = (n: number): Uint8Array => Uint8Array.of(2, 0, 0, 0, 0, n);
+/** Everybody's address. */
 export const broadcast = new Uint8Array(6).fill(0xff);
 
+/** What a frame is like. */
 export interface FrameSpec {
+  /** Destination; station 0x0a when left out. */
   to?: ArrayLike<number>;
+  /** Source; station 0x0b when left out. */
   from?: ArrayLike<number>;
+  /** VLAN tag; none when left out. */
   vlan?: number;
+  /** Of IP. */
   version?: 4 | 6;
+  /** Of IP; UDP when left out. */
   protocol?: number;
   /** Last byte of the destination address. */
   host?: number;
+  /** Destination port. */
   port?: number;
+  /** Source port. */
   sourcePort?: number;
   /** IPv4's word of flags and fragment offset. */
   fragment?: number;
+  /** Bytes behind the headers. */
   payload?: ArrayLike<number>;
 }
 

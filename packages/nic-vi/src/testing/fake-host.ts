@@ -1,5 +1,7 @@
-// A driver domain for one vif without a machine: services over one memory, a NIC model whose wire ends at a second NIC,
-// and the guest's end of the mailbox, for tests to say what they like. A grant's reference is its page's number.
+/**
+ * A driver domain for one vif without a machine: services over one memory, a NIC model whose wire ends at a second NIC,
+ * and the guest's end of the mailbox, for tests to say what they like.
+ */
 import { Frame, FreeFrames, PAGE_BYTES } from '@netaccel/core-hooks';
 import type {
   BackendAccelerator,
@@ -13,108 +15,97 @@ import type {
   VifIdentity,
   VifLimits,
 } from '@netaccel/core-hooks';
-import { FlatMemory, VirtualClock, mailboxPair } from '@netaccel/core-hooks/testing';
+import { mailboxPair } from '@netaccel/core-hooks/testing';
 import type { FakeMailbox } from '@netaccel/core-hooks/testing';
-import {
-  CONTROL_VERSIONS,
-  ControlMessage,
-  EventBatch,
-  VirtualInterface,
-  decodeBuffersReply,
-  decodeHandover,
-  encodeBuffers,
-  encodeHello,
-  encodeRings,
-} from '@netaccel/nic-vi';
-import type { HandoverMessage, NicControl } from '@netaccel/nic-vi';
-import { Nic, Wire, nicStateBytes, wireStateBytes } from '@netaccel/nic-vi/model';
+import { decodeBuffersReply, decodeHandover, encodeBuffers, encodeRings } from '../messages.js';
+import type { HandoverMessage } from '../messages.js';
+import { CONTROL_VERSIONS, ControlMessage, encodeHello } from '../protocol.js';
+import { FarEnd } from './far-end.js';
 import { macOf } from './frames.js';
+import { Holdings, TwoNics } from './two-nics.js';
 
-const NIC = { vis: 8, bufferPages: 4096, filters: 64 };
-const PAGES = 4096;
+const nothing = (): void => undefined;
 
+/** What the vif is like. */
 export interface HostOptions {
+  /** Quotas that are not the usual ones. */
   readonly limits?: Partial<VifLimits>;
+  /** Its rate limit. */
   readonly rateBytesPerSecond?: number;
+  /** Its MAC address; station 0x0a when left out. */
   readonly mac?: Uint8Array;
+  /** The only IP addresses of its guest. */
   readonly addresses?: readonly Uint8Array[];
 }
 
 /** What is held, by kind; all zero after a clean end. */
-export interface Ledger {
-  shares: number;
-  maps: number;
-  ports: number;
-  subscriptions: number;
-  timers: number;
-  vis: number;
+export interface HostLedger {
+  /** Pages shared, and the subscription to credit. */
+  readonly shares: number;
+  /** Foreign pages mapped. */
+  readonly maps: number;
+  /** Event channels. */
+  readonly ports: number;
+  /** Handlers at the NIC port. */
+  readonly subscriptions: number;
+  /** Timers not yet run. */
+  readonly timers: number;
+  /** VIs of the NIC. */
+  readonly vis: number;
 }
 
-export class FakeHost {
-  readonly memory = new FlatMemory(PAGES);
-  readonly clock = new VirtualClock();
-  readonly nic: Nic;
-  readonly control: NicControl;
-  readonly wire: Wire;
+/** See the top of the file. */
+export class FakeHost extends TwoNics {
   /** The guest's end. */
   readonly guest: FakeMailbox;
   /** The plugin's. */
   readonly driver: FakeMailbox;
+  /** What the half under test is handed. */
   readonly services: BackendServices;
-  /** What `failed` and `log` were told. */
+  /** What `failed` was told. */
   readonly failures: string[] = [];
+  /** What was logged. */
   readonly lines: string[] = [];
   /** Calls that order depends on, as they came. */
   readonly calls: string[] = [];
-  /** What `fence` and `port.received` wait for. */
+  /** What `fence` waits for. */
   fence: () => Promise<ReceiveFence> = () => Promise.resolve([7]);
+  /** What `port.received` waits for. */
   received: () => Promise<void> = () => Promise.resolve();
-  /** The vif's rate limit, and who takes the fast path's share of it. */
+  /** The vif's rate limit. */
   rate: number;
+  /** Who takes the fast path's share of it. */
   credit: CreditHandler | null = null;
-  /** Makes the next service of that name throw. */
-  failing: string | null = null;
+  /** Pages that the guest grants, by reference. */
   readonly grants = new Map<number, 'read' | 'write'>();
+  /** Who looks at frames from the wire. */
   readonly receivers = new Set<(frame: Frame) => void>();
+  /** Who looks at frames for the wire. */
   readonly transmitters = new Set<(frame: Frame) => void>();
+  /** Who is told of the link. */
   readonly links = new Set<(up: boolean) => void>();
+  /** Who is told of resets. */
   readonly resets = new Set<() => void>();
+  /** Handlers of the open event channels, by port. */
   readonly doorbells = new Map<number, () => void>();
-  private readonly peer: Nic;
-  private readonly held = { shares: 0, maps: 0, ports: 0 };
+  private readonly held = new Holdings(['shares', 'maps', 'ports'] as const);
   private nextPort = 1;
   private readonly frame: Frame;
-  private sender: Sender | null = null;
+  private far: FarEnd | null = null;
 
+  /** @param options what the vif is like. */
   constructor(private readonly options: HostOptions = {}) {
-    const { memory, clock } = this;
+    super(nothing);
     this.rate = options.rateBytesPerSecond ?? 0;
-    const interrupt = (): void => undefined;
-    const make = (): Nic =>
-      Nic.create(
-        memory,
-        this.take(nicStateBytes(NIC)),
-        { concurrent: false, interrupt, clock: () => clock.now() * 1000 },
-        NIC,
-      );
-    this.nic = make();
-    this.peer = make();
-    this.control = this.nic.control(0);
-    const ends = [this.nic, this.peer].map((nic) => ({ nic, port: 0 })) as [
-      { nic: Nic; port: 0 },
-      { nic: Nic; port: 0 },
-    ];
-    this.wire = Wire.create(memory, this.take(wireStateBytes({})), ...ends, {});
     [this.guest, this.driver] = mailboxPair();
-    this.frame = new Frame(new FreeFrames(), 0, memory.allocate(2), 2 * PAGE_BYTES);
+    this.frame = new Frame(new FreeFrames(), 0, this.memory.allocate(2), 2 * PAGE_BYTES);
     this.frame.hold();
     this.services = this.makeServices(this.driver);
   }
 
   /** Pages of the guest. */
   grant(pages: number, access: 'read' | 'write' = 'write'): Uint32Array {
-    const first = this.memory.allocate(pages) / PAGE_BYTES;
-    const refs = Uint32Array.from({ length: pages }, (_, i) => first + i);
+    const refs = this.refsOf(this.memory.allocate(pages), pages);
     for (const ref of refs) this.grants.set(ref, access);
     return refs;
   }
@@ -133,13 +124,8 @@ export class FakeHost {
 
   /** Sends a frame over the wire to the NIC, where its filter takes it, if it has one. */
   send(bytes: Uint8Array): void {
-    this.sender ??= new Sender(this.memory, this.peer);
-    this.sender.send(bytes);
-  }
-
-  /** Lets everything that was promised happen. */
-  async settle(): Promise<void> {
-    for (let i = 0; i < 1000; i++) await Promise.resolve();
+    this.far ??= new FarEnd(this);
+    this.far.send(bytes);
   }
 
   /** Moves the time on, and lets what is due happen. */
@@ -213,9 +199,10 @@ export class FakeHost {
     return this.driver.sent.filter((each) => each.type === type).map(({ payload }) => payload);
   }
 
-  ledger(): Ledger {
+  /** What is held. */
+  ledger(): HostLedger {
     const subscriptions = this.receivers.size + this.transmitters.size + this.links.size + this.resets.size;
-    return { ...this.held, subscriptions, timers: this.clock.pending, vis: this.nic.describe().liveVis };
+    return { ...this.held.now, subscriptions, timers: this.clock.pending, vis: this.nic.describe().liveVis };
   }
 
   private put(bytes: Uint8Array): void {
@@ -223,15 +210,10 @@ export class FakeHost {
     this.frame.describe(this.frame.home, bytes.length);
   }
 
-  private take(bytes: number): number {
-    return this.memory.allocate(Math.ceil(bytes / PAGE_BYTES));
-  }
-
-  private fail(what: string): void {
+  /** Notes a call, and makes it fail when a test said so. */
+  override fail(what: string): void {
     this.calls.push(what);
-    if (this.failing !== what) return;
-    this.failing = null;
-    throw new Error(`${what} fails, as the test said`);
+    super.fail(what);
   }
 
   private makeServices(mailbox: FakeMailbox): BackendServices {
@@ -243,17 +225,6 @@ export class FakeHost {
       mac: options.mac ?? macOf(0xa),
       mtu: 1500,
       ...(options.addresses !== undefined && { addresses: options.addresses }),
-    };
-    const once = (what: keyof typeof held, end: () => void = () => undefined): (() => void) => {
-      held[what]++;
-      let open = true;
-      return () => {
-        if (open) {
-          held[what]--;
-          end();
-        }
-        open = false;
-      };
     };
     const subscribe = <T>(what: string, to: Set<T>, handler: T): (() => void) => {
       this.fail(what);
@@ -280,8 +251,8 @@ export class FakeHost {
       this.fail('events.open');
       const number = this.nextPort++;
       this.doorbells.set(number, handler);
-      const close = once('ports', () => this.doorbells.delete(number));
-      return { port: number, notify: () => undefined, unmask: () => undefined, close };
+      const close = held.take('ports', () => this.doorbells.delete(number));
+      return { port: number, notify: nothing, unmask: nothing, close };
     };
     const services: BackendServices = {
       contract: 1,
@@ -296,7 +267,7 @@ export class FakeHost {
         this.fail('onCredit');
         this.credit = handler;
         handler(this.rate === 0 ? Infinity : 0, this.rate === 0 ? Infinity : 100_000);
-        return once('shares', () => (this.credit = null));
+        return held.take('shares', () => (this.credit = null));
       },
       events: {
         open,
@@ -314,11 +285,11 @@ export class FakeHost {
       share: (pages): SharedPages => {
         this.fail('share');
         const address = memory.allocate(pages);
-        const release = once('shares');
+        const release = held.take('shares');
         return {
           address,
           pages,
-          refs: Uint32Array.from({ length: pages }, (_, i) => address / PAGE_BYTES + i),
+          refs: this.refsOf(address, pages),
           release: () => {
             release();
             calls.push('share.release');
@@ -333,7 +304,7 @@ export class FakeHost {
           if (granted === undefined || (access === 'write' && granted === 'read'))
             throw new Error(`reference ${ref} is not granted for ${access}`);
         }
-        const unmap = once('maps', () => calls.push('unmap'));
+        const unmap = held.take('maps', () => calls.push('unmap'));
         return { addresses: refs.map((ref) => ref * PAGE_BYTES), unmap };
       },
       fence: () => {
@@ -344,61 +315,5 @@ export class FakeHost {
       failed: (reason) => this.failures.push(reason),
     };
     return Object.defineProperty(services, 'rateBytesPerSecond', { get: () => this.rate });
-  }
-}
-
-/** A VI on the NIC at the other end of the wire. */
-class Sender {
-  private readonly batch = new EventBatch(16);
-  private readonly ids = new Int32Array(64);
-  private readonly vi: VirtualInterface;
-  private readonly bus: number;
-  private readonly buffer: number;
-
-  constructor(
-    private readonly memory: FlatMemory,
-    nic: Nic,
-  ) {
-    const control = nic.control(0);
-    const [transmitRing, receiveRing, eventQueue, page, buffer] = Array.from({ length: 5 }, () =>
-      memory.allocate(1),
-    );
-    const id = control.allocateVi({
-      owner: 9,
-      transmitPages: [transmitRing!],
-      transmitCapacity: 64,
-      receivePages: [receiveRing!],
-      receiveCapacity: 64,
-      eventPages: [eventQueue!],
-      eventCapacity: 256,
-      registerPage: page!,
-      vector: 0,
-    });
-    this.buffer = buffer!;
-    this.bus = control.registerBuffers(id, [buffer!]);
-    const registers = {
-      write32: (offset: number, value: number): void => {
-        memory.words[(page! + offset) >>> 2] = value;
-        nic.registerWritten(page! + offset);
-      },
-      read32: (offset: number): number => memory.words[(page! + offset) >>> 2]!,
-      unmap: (): void => undefined,
-    };
-    this.vi = new VirtualInterface(memory, registers, {
-      transmitRing: transmitRing!,
-      transmitCapacity: 64,
-      receiveRing: receiveRing!,
-      receiveCapacity: 64,
-      eventQueue: eventQueue!,
-      eventCapacity: 256,
-    });
-  }
-
-  send(bytes: Uint8Array): void {
-    this.memory.bytes.set(bytes, this.buffer);
-    this.vi.transmitInit(this.bus, bytes.length, 0);
-    this.vi.transmitPush();
-    const n = this.vi.poll(this.batch);
-    for (let i = 0; i < n; i++) this.vi.transmitUnbundle(this.batch.detail[i]!, this.ids);
   }
 }
