@@ -258,14 +258,15 @@ export class ReceiveBatch {
     this.answerHalves[at + STATUS] = status;
   }
 
-  /** Writes each response over its request. */
+  /** Writes each response, two words, over its request. */
   private writeAnswers(): void {
     const { words, answers } = this;
     const { ring } = this.around;
     for (let index = ring.produced; index !== ring.consumed; index = (index + 1) >>> 0) {
       const to = ring.slot(index) >>> 2;
       const from = (index & SLOT_MASK) * SLOT_WORDS;
-      for (let word = 0; word < SLOT_WORDS; word++) words[to + word] = answers[from + word]!;
+      words[to] = answers[from]!;
+      words[to + 1] = answers[from + 1]!;
     }
   }
 
