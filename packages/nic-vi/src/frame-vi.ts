@@ -98,6 +98,11 @@ export class FrameVi {
   private readonly buffers: Frame[];
   private readonly buses: Uint32Array;
   private readonly freeBuffers = new FreeFrames();
+  /**
+   * When what the handler is being told of happened: of a VI that was allocated with `timestamps`, until then 0.
+   * Seconds and nanoseconds of the NIC's clock, and what that is worth: bits of `ClockState`.
+   */
+  readonly time = { seconds: 0, nanoseconds: 0, state: 0 };
   private head: Frame | null = null;
   private tail: Frame | null = null;
   private headFlags = 0;
@@ -263,6 +268,11 @@ export class FrameVi {
           break;
         case EventType.transmitError:
           this.restart(detail[i]!);
+          break;
+        case EventType.time:
+          this.time.seconds = detail[i]! >>> 0;
+          this.time.nanoseconds = id[i]!;
+          this.time.state = this.batch.reason(i);
           break;
         default:
           this.handler.event(type[i]!, detail[i]!, this.batch.reason(i));

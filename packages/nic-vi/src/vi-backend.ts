@@ -61,19 +61,24 @@ export class ViBackend implements BackendAccelerator {
     this.ownLow = macLow(vif.mac, 0);
     this.outbox = new Outbox(services);
     this.sightings = new Sightings(services, this.outbox);
-    this.server = new ViServer(services, nic, {
-      maxFilters: limits.maxFilters,
-      maxReceivePages,
-      start: () => {
-        this.look();
-        this.opening = this.open();
-      },
-      quiesce: async () => {
-        await this.opening; // whoever waits for the fence gets it, and delivers in order
-        this.stopLooking();
-      },
-    });
     this.stops.push(port.onReset(() => services.failed('the NIC was reset: its VIs and filters are gone')));
+    try {
+      this.server = new ViServer(services, nic, {
+        maxFilters: limits.maxFilters,
+        maxReceivePages,
+        start: () => {
+          this.look();
+          this.opening = this.open();
+        },
+        quiesce: async () => {
+          await this.opening; // whoever waits for the fence gets it, and delivers in order
+          this.stopLooking();
+        },
+      });
+    } catch (error) {
+      for (const stop of this.stops.splice(0)) stop();
+      throw error;
+    }
   }
 
   /** The hook `remove` of the contract. */

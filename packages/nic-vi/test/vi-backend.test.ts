@@ -270,6 +270,14 @@ describe('the shared backend half, when something fails', () => {
     expect(host.ledger()).toEqual(empty);
   });
 
+  it('finds its port gone: not made, and no guest is answered', async () => {
+    const host = new FakeHost();
+    host.failing = 'onReset';
+    expect(() => new ViBackend(host.services, host.control, new Steering(host))).toThrow('onReset fails');
+    for (const [, ask] of steps) expect((await ask(host)).ok).toBe(false);
+    expect(host.ledger()).toEqual(empty);
+  });
+
   it('cannot lead frames to the guest: says why, and is removed', async () => {
     const { host, steering, backend } = made();
     steering.fence = () => Promise.reject(new Error('no filter is left'));

@@ -4,6 +4,7 @@
 import { PAGE_BYTES } from '@netaccel/core-hooks';
 import type { FakeMailbox } from '@netaccel/core-hooks/testing';
 import { Owner } from '../control.js';
+import type { ViRequest } from '../control.js';
 import { decodeBuffers, decodeRings, encodeBuffersReply, encodeHandover } from '../messages.js';
 import type { HandoverMessage } from '../messages.js';
 import { ControlMessage, decodeHello, encodeHello } from '../protocol.js';
@@ -31,6 +32,8 @@ export interface Script {
   refuse?: readonly number[];
   /** Messages that are answered with these bytes. */
   bytes?: Readonly<Record<number, Uint8Array>>;
+  /** Fields of what it asks the NIC for. */
+  request?: Partial<ViRequest>;
   /** Receive buffers granted. */
   pages?: number;
   /** Where rings and event queue begin; near 2^32 when left out. */
@@ -95,6 +98,7 @@ export class ScriptedBackend {
       registerPage,
       vector: INTERRUPT,
       startIndex,
+      ...script.request,
     });
     return encodeHandover({
       vi: this.vi,
