@@ -25,7 +25,7 @@ export * from './lab/index.js';
 export { DriverDomain } from './machine/driver-domain.js';
 export type { DriverDomainOptions, Hardware } from './machine/driver-domain.js';
 export { Guest } from './machine/guest.js';
-export type { GuestOptions } from './machine/guest.js';
+export type { DriverSizes, GuestOptions } from './machine/guest.js';
 export type {
   HardwarePlan,
   LabHardware,
