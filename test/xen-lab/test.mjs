@@ -22,6 +22,7 @@ const BOOTS = [
   { name: 'driver-domain', quick: false },
   { name: 'acceleration', quick: false },
   { name: 'save', quick: false },
+  { name: 'ovs', quick: false },
   { name: 'hostile', quick: false },
 ];
 
@@ -42,9 +43,10 @@ if (log !== undefined) mkdirSync(log, { recursive: true });
 const results = [];
 const seen = (result) => {
   results.push(result);
-  const { test, driver, check, ok, detail } = result;
+  const { test, driver, check, ok, detail, seconds } = result;
+  const took = seconds === undefined ? '' : `${seconds} s`;
   console.log(
-    `${ok ? 'ok    ' : 'FAILED'}  ${test.padEnd(12)}  ${driver.padEnd(8)}  ${check.padEnd(52)}  ${detail}`,
+    `${ok ? 'ok    ' : 'FAILED'}  ${test.padEnd(12)}  ${driver.padEnd(8)}  ${took.padStart(6)}  ${check.padEnd(52)}  ${detail}`,
   );
 };
 

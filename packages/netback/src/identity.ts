@@ -72,6 +72,18 @@ export function hasSameAddresses(a: VifIdentity, b: VifIdentity): boolean {
   return text(a) === text(b) && (a.addresses === undefined) === (b.addresses === undefined);
 }
 
+/** The error of a key that makes no sense. A directory reads as an empty value: it is called what it is. */
+async function keyError(
+  store: Store,
+  path: string,
+  expected: string,
+  seen: string | null,
+): Promise<VifKeyError> {
+  const children = seen === '' ? await store.list(path).catch(() => []) : [];
+  const empty = children.length > 0 ? `a directory with ${children.join(', ')}` : 'an empty value';
+  return new VifKeyError(`${path}: expected ${expected}, saw ${seen === null ? 'nothing' : seen || empty}`);
+}
+
 /**
  * Reads the backend directory `path` of vif `handle` of `guest`.
  * @throws VifKeyError, StoreError
@@ -85,20 +97,15 @@ export async function readVifKeys(
 ): Promise<VifKeys> {
   const frontendPath = await store.readOptional(`${path}/frontend`);
   if (frontendPath === null || frontendPath === '')
-    throw new VifKeyError(
-      `${path}/frontend: expected the path of the frontend's directory, nothing is there`,
-    );
+    throw await keyError(store, `${path}/frontend`, "the path of the frontend's directory", frontendPath);
   const mac = await store.readOptional(`${path}/mac`);
   const bytes = mac === null ? null : parseMac(mac);
-  if (bytes === null)
-    throw new VifKeyError(`${path}/mac: expected six bytes as 00:16:3e:01:02:03, saw ${mac ?? 'nothing'}`);
+  if (bytes === null) throw await keyError(store, `${path}/mac`, 'six bytes as 00:16:3e:01:02:03', mac);
   // Only what the key `ip` lists may be the guest's; a key that says nothing that can be read is not ignored.
   const ip = await store.readOptional(`${path}/ip`);
   const addresses = ip === null || ip.trim() === '' ? undefined : parseAddresses(ip);
   if (addresses === null)
-    throw new VifKeyError(
-      `${path}/ip: expected IPv4 and IPv6 addresses with spaces between, saw ${ip ?? ''}`,
-    );
+    throw await keyError(store, `${path}/ip`, 'IPv4 and IPv6 addresses with spaces between', ip);
   // In the frontend's directory, but the toolstack's; a guest that writes nonsense there gets the default.
   const mtu = parseNumber(await store.readOptional(`${frontendPath}/mtu`)) ?? DEFAULT_MTU;
   return {

@@ -252,6 +252,8 @@ export class Netback implements FrameSink {
       if (same) this.slot?.remeasure(identity);
       else this.slot?.identify(identity);
     } catch (error) {
+      // A vif that the toolstack removes has no keys any more, and nothing to be said about them.
+      if (!(await domain.store.exists(this.path).catch(() => false))) return;
       domain.log('warn', `vif ${this.path}: it stays who it is: ${message(error)}`);
     }
   }

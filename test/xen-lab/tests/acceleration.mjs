@@ -3,6 +3,7 @@
 // key `accel`, whose bytes are compared at the end, and under a flood whose sequence numbers are; what the backend
 // holds is then what it was before.
 import { Backend, DOM0, FrontendGuest, check, expect, run, sh, total, until } from './dom0.mjs';
+import { flood } from './echoes.mjs';
 import { Stream } from './stream.mjs';
 
 const TEST = '7 acceleration';
@@ -22,13 +23,6 @@ async function attach(guest, times) {
 async function detach(guest) {
   run('xenstore-rm', [key(guest, 'accel')]);
   await until('the plugin detaches', () => ['6', ''].includes(read(key(guest, 'accel/state'))));
-}
-
-/** Numbered frames: none may be lost, none may come twice. */
-async function flood(guest, count = FLOOD) {
-  const text = await guest.exec(`/bin/ping -q -f -c ${count} ${DOM0}`);
-  if (!text.includes(' 0% packet loss') || text.includes('duplicates')) throw new Error(text.trim());
-  return `${count} sent, 0 lost`;
 }
 
 const backend = new Backend();
@@ -53,10 +47,10 @@ for (const round of [1, 2])
 await row('the stream is whole', () => stream.end());
 await row('a flood over the fast path', async () => {
   await attach(guest, ++attached);
-  return flood(guest);
+  return flood(guest, DOM0, FLOOD);
 });
 await row('a flood while it is detached', async () => {
-  const said = flood(guest);
+  const said = flood(guest, DOM0, FLOOD);
   await detach(guest);
   return said;
 });

@@ -37,17 +37,20 @@ export function run(program, args, mayFail = false) {
 
 export const sh = (line, mayFail = false) => run('sh', ['-c', line], mayFail);
 
-/** One line of the table. */
-export function report(test, driver, check, ok, detail = '') {
-  console.log(`@result ${JSON.stringify({ test, driver, check, ok, detail: String(detail) })}`);
+/** One line of the table; `seconds` is what it took. */
+export function report(test, driver, check, ok, detail = '', seconds = undefined) {
+  console.log(`@result ${JSON.stringify({ test, driver, check, ok, detail: String(detail), seconds })}`);
 }
 
 /** Runs one check; a throw is its failure. `body` answers what the table says besides. */
 export async function check(test, driver, name, body) {
+  const from = Date.now();
+  const took = () => Math.round((Date.now() - from) / 1000);
   try {
-    report(test, driver, name, true, (await body()) ?? '');
+    const detail = (await body()) ?? '';
+    report(test, driver, name, true, detail, took());
   } catch (error) {
-    report(test, driver, name, false, error.message.split('\n')[0]);
+    report(test, driver, name, false, error.message.split('\n')[0], took());
   }
 }
 

@@ -1,6 +1,7 @@
 // Test 6: our backend in a driver domain beside the kernel's in dom0: a guest with an interface on each, and both work
 // at the same time. Then the driver domain's backend ends in order.
 import { DOM0, Guest, KernelBackend, PRODUCT, check, expect, makeBridge, sh, total } from './dom0.mjs';
+import { allAnswered } from './echoes.mjs';
 
 const TEST = '6 driver domain';
 const FAR = '10.0.1.1';
@@ -26,12 +27,13 @@ await row('an interface on each backend', async () => {
     `ip link set eth1 up; ip addr add 10.0.1.2/24 dev eth1; until /bin/ping -c 1 -W 1 ${FAR} >/dev/null; do :; done`,
   );
 });
-await row('floods on both at the same time', async () => {
-  const flood = (address) => `/bin/ping -q -f -c 300 ${address}`;
-  const text = await guest.exec(`${flood(DOM0)} >/tmp/near & ${flood(FAR)}; wait; cat /tmp/near`);
-  const lost = [...text.matchAll(/(\d+)% packet loss/g)].map(([, percent]) => percent);
-  expect('per cent lost', lost, ['0', '0']);
-  return '300 sent on each, 0 lost';
+await row('floods on both at the same time, 300 each', () => {
+  const ping = (address) => `/bin/ping -q -f -c 300 ${address}`;
+  return allAnswered(
+    () => guest.exec('cat /proc/net/snmp'),
+    600,
+    async () => void (await guest.exec(`${ping(DOM0)} & ${ping(FAR)}; wait`)),
+  );
 });
 await row('frames that fill the MTU', () =>
   guest.exec(`/bin/ping -q -c 5 -M do -s 1472 ${FAR}`).then(() => ''),

@@ -11,6 +11,7 @@ import {
   run,
   total,
 } from './dom0.mjs';
+import { flood } from './echoes.mjs';
 
 const TEST = '2 frontend';
 /** The first address of a 64-byte frame, around a page, the MTU. */
@@ -30,11 +31,7 @@ async function frontend(backend) {
     );
     if (/lost|wrong/.test(text)) throw new Error(text.trim());
   });
-  await row('ping flood', async () => {
-    const text = await guest.exec(`/bin/ping -q -f -c 500 ${DOM0}`);
-    if (!text.includes(' 0% packet loss')) throw new Error(text.trim());
-    return `500 sent, 0 lost, ${/= [\d.]+\/([\d.]+)\//.exec(text)?.[1]} ms each`;
-  });
+  await row('ping flood', () => flood(guest, DOM0, 500));
   for (const [name, options] of [
     ['TCP, guest to dom0', ''],
     ['TCP, dom0 to guest', '-R'],

@@ -2,6 +2,7 @@
 // performs the fuzzer's operations on the real devices, and a store that goes away. Each time the daemon says why, and
 // what it can serve goes on: another guest notices nothing.
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import {
   Backend,
   DOM0,
@@ -16,6 +17,7 @@ import {
   sh,
   until,
 } from './dom0.mjs';
+import { allAnswered } from './echoes.mjs';
 
 const TEST = 'bad input';
 const SEED = 20261129;
@@ -45,7 +47,7 @@ async function badDirectory(guest, handle, what, spoil, says) {
     if (!says.test(reason)) throw new Error(`the log says ${reason}`);
     await until(
       'the error node',
-      () => read(`/local/domain/0/error/backend/vif/${guest.id}/${handle}/error`) === reason.trim(),
+      () => read(`/local/domain/0/error/backend/vif/${guest.id}/${handle}/error`) === reason,
     );
     run('xenstore-rm', [path]);
     run('xenstore-rm', [front]);
@@ -98,8 +100,11 @@ async function storeGone() {
     sh('kill -9 $(cat /run/xenstore.pid)');
     await until('the log says so', () => backend.lines('store').some(({ state }) => state === 'lost'));
     // From dom0: the guest's console may have gone with the store.
-    const text = sh('/bin/ping -q -i 0.2 -c 20 -W 20 10.0.0.2');
-    if (!text.includes(' 0% packet loss')) throw new Error(text.trim());
+    await allAnswered(
+      () => readFileSync('/proc/net/snmp', 'utf8'),
+      20,
+      () => void sh('/bin/ping -q -i 0.2 -c 20 10.0.0.2', true),
+    );
     expect('exit code', await backend.ended, 1);
     const [line] = /expected the store back[^\n]*/.exec(backend.said()) ?? [''];
     if (line === '') throw new Error(`it said ${backend.said().slice(-300)}`);
@@ -114,16 +119,23 @@ await backend.start();
 const bystander = new Guest('bystander', backend);
 await bystander.up();
 await row('the other guest', () => bystander.network());
-await bystander.exec(
-  `(while [ ! -e /tmp/enough ]; do /bin/ping -q -i 0.2 -c 20 ${DOM0} | grep -q ' 0% packet loss' || touch /tmp/lost; ` +
-    'echo >>/tmp/rounds; done; touch /tmp/done) >/dev/null 2>&1 &',
+const unharmed = allAnswered(
+  () => bystander.exec('cat /proc/net/snmp'),
+  1,
+  async () =>
+    void (await bystander.start(
+      `while [ ! -e /tmp/enough ]; do /bin/ping -q -i 0.2 -c 20 ${DOM0} >/dev/null; done`,
+      1500,
+    )),
 );
+// Seen by its row.
+unharmed.catch(() => undefined);
 
 for (const [handle, what, spoil, says] of [
   [2, 'no key frontend', { frontend: null }, /frontend: expected/],
   [3, 'no key mac', { mac: null }, /mac: expected/],
   [4, 'a mac that is none', { mac: '00:16:3e:zz:00:01' }, /mac: expected/],
-  [5, 'a mac that is a directory', { mac: null, 'mac/0': '00' }, /mac: expected/],
+  [5, 'a mac that is a directory', { mac: null, 'mac/0': '00' }, /mac: expected .* saw a directory with 0/],
   [6, 'an ip that is none', { ip: '10.0.0.999' }, /ip: expected/],
 ])
   await badDirectory(bystander, handle, what, spoil, says);
@@ -142,10 +154,8 @@ await row(`${CASES} hostile cases, seed ${SEED}`, async () => {
 });
 await guest.destroy();
 await row('the other guest noticed nothing', async () => {
-  const text = await bystander.exec(
-    'touch /tmp/enough; while [ ! -e /tmp/done ]; do sleep 0.2; done; wc -l </tmp/rounds; [ ! -e /tmp/lost ]',
-  );
-  return `${20 * Number(/\d+/.exec(text)[0])} pings, 0 lost`;
+  await bystander.exec('touch /tmp/enough');
+  return unharmed;
 });
 await row('nothing of it is left', () => nothingLeft(backend, before));
 await bystander.destroy();

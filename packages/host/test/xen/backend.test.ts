@@ -123,8 +123,11 @@ describe('the backend daemon', () => {
   test.each([
     ['frontend', null, /frontend: expected the path/],
     ['frontend', '', /frontend: expected the path/],
+    ['frontend', 'no path \u0001', /Invalid|EINVAL|path/],
     ['mac', null, /mac: expected six bytes/],
     ['mac', 'not-a-mac', /saw not-a-mac/],
+    ['mac', '', /saw an empty value/],
+    ['ip', '10.0.0.999', /ip: expected IPv4 and IPv6 addresses .* saw 10.0.0.999/],
   ] as const)('a vif whose key %s is %j is refused, and says why', async (key, value, reason) => {
     const { machine, domain, records, backend, run, vif, read } = lab();
     await vif(1);
@@ -139,6 +142,43 @@ describe('the backend daemon', () => {
     expect(states(records, '2/0')).toEqual(['InitWait']);
     await run(backend.stop());
     expect(domain.ledger()).toEqual(NOTHING);
+  });
+
+  test('a key that is a directory is called one', async () => {
+    const { domain, machine, records, backend, run, vif } = lab();
+    await vif(1);
+    await run(domain.store.write('backend/vif/1/0/mac', ''));
+    await run(domain.store.write('backend/vif/1/0/mac/first', '00'));
+    await run(backend.start());
+    await machine.settle(0);
+    expect(records.find((record) => record.event === 'vif')).toMatchObject({
+      state: 'Refused',
+      reason: 'backend/vif/1/0/mac: expected six bytes as 00:16:3e:01:02:03, saw a directory with first',
+    });
+    await run(backend.stop());
+  });
+
+  test('names that are no numbers are no vifs', async () => {
+    const { domain, machine, records, backend, run, vif } = lab();
+    await run(backend.start());
+    for (const name of ['one/0', '1/zero', '-1/0', '123456/0'])
+      await run(domain.store.write(`backend/vif/${name}/state`, '1'));
+    await vif(2);
+    await machine.settle(0);
+    expect(records.filter((record) => record.event === 'vif').map((record) => record.vif)).toEqual(['2/0']);
+    await run(backend.stop());
+  });
+
+  test('a vif that the toolstack removes is gone without a warning', async () => {
+    const { domain, machine, backend, run, vif } = lab();
+    await run(backend.start());
+    await vif(1);
+    await machine.settle(0);
+    await run(domain.store.remove('backend/vif/1/0'));
+    await machine.settle(0);
+    expect(backend.vifs).toEqual([]);
+    expect(machine.lines.filter(({ level }) => level === 'warn' || level === 'error')).toEqual([]);
+    await run(backend.stop());
   });
 
   test("a plugin's options are set, or refused with their place and nothing loaded", async () => {
