@@ -2,7 +2,8 @@
 // rings, buffers and mailbox go over real grants and event channels. Attached and detached under a TCP stream by the
 // key `accel`, whose bytes are compared at the end, and under a flood whose sequence numbers are; what the backend
 // holds is then what it was before.
-import { Backend, DOM0, FrontendGuest, check, expect, run, sh, total, until } from './dom0.mjs';
+import { spawnSync } from 'node:child_process';
+import { Backend, CLI, DOM0, FrontendGuest, check, expect, run, sh, total, until } from './dom0.mjs';
 import { flood } from './echoes.mjs';
 import { Stream } from './stream.mjs';
 
@@ -27,7 +28,16 @@ async function detach(guest) {
 
 const backend = new Backend();
 backend.network = ['--port', 'nic:far0'];
-await backend.start('--plugin', '@netaccel/dummy-accel-backend', '--plugins-from', '/host');
+const plugin = ['--plugins-from', '/host', '--plugin', '@netaccel/dummy-accel-backend'];
+await row('--option: a value that the plugin has not', () => {
+  const args = [CLI, 'xen', 'backend', ...backend.network, ...plugin, '--option', 'filters=65'];
+  const { status, stderr } = spawnSync('node', args, { encoding: 'utf8' });
+  const said = stderr.trim().split('\n').at(-1);
+  if (status === 0 || !/option filters: expected .* 0 to 64, saw .*65/.test(said))
+    throw new Error(`${status}: ${said}`);
+  return said.slice(0, 100);
+});
+await row('--option: a value that it has', () => backend.start(...plugin, '--option', 'filters=8'));
 sh(`ip addr add ${DOM0}/24 dev far0`);
 const guest = new FrontendGuest('accel', { vif: '' });
 await guest.up();

@@ -6,7 +6,8 @@ import { get } from 'node:http';
 import { createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 
-const CLI = '/host/netaccel.mjs';
+/** The product's command. */
+export const CLI = '/host/netaccel.mjs';
 const BRIDGE = 'xenbr0';
 /** Seconds that a command may take: on a busy machine the lab is many times slower than on an idle one. */
 const PATIENCE = 300;
@@ -285,11 +286,11 @@ export class FrontendGuest extends Guest {
   }
 
   /** Starts it, and waits until it answers; answers the seconds. Nothing else runs meanwhile: the guest is slow. */
-  async network(address = '10.0.0.2') {
+  async network(address = '10.0.0.2', options = '') {
     const from = Date.now();
     await this.exec(
       'echo 8192 >/sys/module/xen_gntalloc/parameters/limit; ' +
-        `node /host/netaccel.mjs xen frontend --tap eth0 --address ${address}/24 --plugins-from /host ` +
+        `node /host/netaccel.mjs xen frontend --tap eth0 --address ${address}/24 --plugins-from /host ${options} ` +
         '>/tmp/log 2>&1 & echo $! >/tmp/pid; ' +
         `until grep -q '"started"' /tmp/log; do kill -0 $(cat /tmp/pid) || { cat /tmp/log; exit 1; }; sleep 0.5; done; ` +
         `until /bin/ping -q -c 1 -W 2 ${DOM0} >/dev/null; do :; done`,

@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import {
   Backend,
+  CLI,
   DOM0,
   Guest,
   PRODUCT,
@@ -81,7 +82,7 @@ async function badRings(guest) {
 /** A daemon that cannot begin: what it says on its way out. */
 async function refusal(what, more, options, says) {
   await row(what, () => {
-    const args = ['/host/netaccel.mjs', 'xen', 'backend', '--bridge', 'xenbr0', ...more];
+    const args = [CLI, 'xen', 'backend', '--bridge', 'xenbr0', ...more];
     const { status, stderr } = spawnSync('node', args, { encoding: 'utf8', ...options });
     // This machine lacks something.
     expect('exit code', status, 4);

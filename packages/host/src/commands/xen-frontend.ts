@@ -25,6 +25,7 @@ export function registerXenFrontend(xen: Command): void {
         .default([], 'none'),
     )
     .option('--queues <n>', 'most queues', positiveInteger, 1)
+    .option('--static-grants', 'ask the backend to keep pages mapped: fewer grant copies')
     .addOption(
       new Option(
         '--plugin <name>',

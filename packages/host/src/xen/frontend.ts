@@ -24,6 +24,8 @@ export interface XenFrontendOptions {
   readonly device: TapDevice;
   /** Queues to ask for at most. */
   readonly queues: number;
+  /** Whether the backend is asked to keep pages mapped. */
+  readonly staticGrants?: boolean;
   /** Accelerator plugins that the backend may name. */
   readonly plugins: readonly string[];
   /** Folder that plugin names are resolved from. */
@@ -61,14 +63,17 @@ export class XenFrontend {
   private last = '';
 
   constructor(private readonly options: XenFrontendOptions) {
-    const { domain, device, handle, queues, plugins, pluginsFrom } = options;
+    const { domain, device, handle, queues, staticGrants, plugins, pluginsFrom } = options;
     this.guest = new Guest({
       domain,
       handle,
       queues,
       pluginsFrom,
       allowed: plugins,
-      netfront: { deadlines: FRONTEND_PATIENCE },
+      netfront: {
+        deadlines: FRONTEND_PATIENCE,
+        features: { staticGrants: staticGrants ?? false },
+      },
       stack: {
         deliver: (frame) => {
           this.merger.push(frame);

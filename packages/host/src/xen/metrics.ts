@@ -65,6 +65,12 @@ export function vifMetrics(reports: readonly VifReport[]): Metric[] {
       help: 'Frames that wait for the guest to post receive buffers.',
       samples: each(({ description }) => Number(description['queuedFrames'])),
     },
+    {
+      name: 'netaccel_vif_static_grants',
+      kind: 'gauge',
+      help: 'Pages of the guest that are kept mapped.',
+      samples: each(({ description }) => Number(description['staticGrants'])),
+    },
     counter(
       'tx_frames',
       'Frames from the guest.',

@@ -14,6 +14,7 @@ export interface FrontendFlags {
   readonly tap: string;
   readonly vif: number;
   readonly queues: number;
+  readonly staticGrants?: boolean;
   readonly address: readonly string[];
   readonly plugin: readonly string[];
   readonly pluginsFrom: string;
@@ -61,6 +62,7 @@ async function serve(
       handle: flags.vif,
       device: new TapDevice(libc, { name: flags.tap, descriptor }, domain.memory.bytes, FRAGMENTS),
       queues: flags.queues,
+      ...(flags.staticGrants !== undefined && { staticGrants: flags.staticGrants }),
       plugins: flags.plugin,
       pluginsFrom: flags.pluginsFrom,
       record: (line) => {

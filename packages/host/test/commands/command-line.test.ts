@@ -1,5 +1,5 @@
 /** The built command's cheap sides: what it says to nonsense, and how it ends. */
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { User } from './cli.js';
@@ -157,6 +157,19 @@ describe('netaccel up, where TAPs cannot be', () => {
     expect(stderr).toContain('only labs whose every port is "memory" or a capture file run here');
     expect({ code, stdout }).toEqual({ code: 4, stdout: '' });
   });
+});
+
+describe.skipIf(existsSync('/proc/xen/capabilities'))('netaccel xen on a machine without Xen', () => {
+  it.each([[['backend', '--bridge', 'xenbr0']], [['frontend', '--tap', 'notap0']]])(
+    '%j says so, and ends with 4',
+    async (args) => {
+      const { code, stderr } = await user.run('xen', ...args);
+      expect(stderr).toMatch(
+        /expected to open \/dev\/xen\/\w+; the kernel answered ENOENT\. This machine does not run under Xen|koffi|\/dev\/net\/tun/,
+      );
+      expect(code).toBe(4);
+    },
+  );
 });
 
 describe('netaccel doctor', () => {

@@ -145,23 +145,27 @@ describe('the loop', () => {
 
   it('gives the event loop a turn at least each millisecond', async () => {
     const { loop, counters } = makeParts();
-    let stop = false;
-    const task = loop.task(() => !stop);
+    let ms = 0;
+    vi.spyOn(loop, 'now').mockImplementation(() => (ms += 0.4)); // each round takes as long
+    let left = 12;
+    const task = loop.task(() => --left > 0);
     task.raise();
-    await new Promise((resolve) => setTimeout(resolve, 1));
-    stop = true;
     await rounds();
-    expect(counters.turns).toBeGreaterThan(1);
+    expect(counters).toMatchObject({ rounds: 12, turns: 3 });
     task.cancel();
   });
 
   it('counts timers, and forgets all when it is closed', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
     const { loop, libc } = makeParts();
     let ran = 0;
     const cancel = loop.after(60_000, () => ran++);
-    loop.after(0, () => ran++);
+    loop.after(10, () => ran++);
     expect(loop.timers).toBe(2);
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    vi.advanceTimersByTime(9);
+    expect(ran).toBe(0);
+    vi.advanceTimersByTime(1);
     expect(ran).toBe(1);
     cancel();
     cancel();
@@ -169,6 +173,8 @@ describe('the loop', () => {
     loop.after(60_000, () => ran++);
     loop.close();
     expect(loop.timers).toBe(0);
+    vi.advanceTimersByTime(120_000);
+    expect(ran).toBe(1);
     expect(libc.polled).toEqual([]);
   });
 

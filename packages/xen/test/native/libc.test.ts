@@ -77,7 +77,7 @@ describe.skipIf(libc === undefined)(`the C library of this process ${why}`, () =
           setImmediate(() => {
             process.stdout.write('seen ' + seen);
             poll.start();
-            setTimeout(() => process.exit(3), 1);
+            setImmediate(() => process.exit(3));
           });
         });
         poll.start();

@@ -50,17 +50,28 @@ async function serve(server: StoreServer): Promise<{ stop(): Promise<void> }> {
   };
 }
 
-const clock = {
-  after: (ms: number, fn: () => void) => {
-    const timer = setTimeout(fn, ms);
-    return () => {
-      clearTimeout(timer);
-    };
-  },
-};
+/** A clock that a test moves on. */
+function clockOf() {
+  let now = 0;
+  const timers = new Set<{ readonly at: number; readonly fn: () => void }>();
+  return {
+    after: (ms: number, fn: () => void) => {
+      const timer = { at: now + ms, fn };
+      timers.add(timer);
+      return () => void timers.delete(timer);
+    },
+    /** Milliseconds until the next timer. */
+    next: () => Math.min(...[...timers].map(({ at }) => at - now)),
+    pass: (ms: number) => {
+      now += ms;
+      for (const timer of [...timers]) if (timer.at <= now && timers.delete(timer)) timer.fn();
+    },
+  };
+}
 
+/** Lets sockets get on until `done`. */
 async function until(done: () => boolean): Promise<void> {
-  while (!done()) await new Promise((resolve) => setTimeout(resolve, 1));
+  while (!done()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 describe('the store of a real host', () => {
@@ -70,8 +81,13 @@ describe('the store of a real host', () => {
       const server = new StoreServer();
       let listening = await serve(server);
       const said: (string | null)[] = [];
+      const clock = clockOf();
+      let attempts = 0;
       const store = await NativeStore.open({
-        connect: () => connectSocket(path),
+        connect: () => {
+          attempts++;
+          return connectSocket(path);
+        },
         clock,
         onStore: (lost) => said.push(lost),
         onHandlerError: (error) => {
@@ -92,7 +108,15 @@ describe('the store of a real host', () => {
       expect(store.connected).toBe(false);
       const late = store.read('/local/domain/0/backend/vif');
       events.length = 0;
+      clock.pass(49);
+      expect(attempts).toBe(1);
+      clock.pass(1);
+      expect(attempts).toBe(2);
+      // Nobody listens: the next attempt comes after twice the pause.
+      await until(() => clock.next() === 100);
       listening = await serve(server);
+      clock.pass(100);
+      expect(attempts).toBe(3);
       await expect(late).resolves.toBe('x');
       await until(() => events.includes('backend'));
       expect(said.at(-1)).toBeNull();
@@ -113,7 +137,7 @@ describe('the store of a real host', () => {
       const listening = await serve(new StoreServer());
       const store = await NativeStore.open({
         connect: () => connectSocket(path),
-        clock,
+        clock: clockOf(),
         onStore: () => undefined,
         onHandlerError: () => undefined,
       });
