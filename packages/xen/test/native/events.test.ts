@@ -155,7 +155,7 @@ describe('the loop', () => {
     task.cancel();
   });
 
-  it('counts timers, and forgets all when it is closed', async () => {
+  it('counts timers, and forgets all when it is closed', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     onTestFinished(() => void vi.useRealTimers());
     const { loop, libc } = makeParts();
