@@ -43,6 +43,25 @@ describe('filters', () => {
     }
   });
 
+  it('say whose a frame would be, without a count or an event', () => {
+    const lab = new Lab();
+    const a = lab.vi(0);
+    const b = lab.vi(1);
+    const nic = lab.nics[1];
+    const frame = makeFrame();
+    const at = lab.take(frame.length);
+    lab.memory.bytes.set(frame, at);
+    expect(nic.visOf(0)).toEqual([b.id]);
+    expect(nic.receiverOf(0, at, frame.length)).toBeNull();
+    b.control.addFilter(b.id, local);
+    expect(nic.receiverOf(0, at, frame.length)).toBe(b.id);
+    expect(nic.receiverOf(0, at, 10)).toBeNull();
+    expect(b.poll()).toEqual([]);
+    expect(b.control.portStatistics()['rxUnmatched']).toBe(0);
+    a.send(frame);
+    expect(b.poll()).toHaveLength(1);
+  });
+
   const others: [string, Parameters<typeof makeFrame>[0]][] = [
     ['port', { destinationPort: 81 }],
     ['protocol', { protocol: 'udp' }],

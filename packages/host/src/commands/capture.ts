@@ -1,4 +1,4 @@
-/** `netaccel capture`: frames of a wire, a bridge or a vif into a pcapng file, with the path that each took. */
+/** `netaccel capture`: frames of a wire, a VI, a bridge or a vif into a pcapng file, with the path that each took. */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Command } from 'commander';
 import { CaptureFileError } from '../capture/index.js';
@@ -26,7 +26,7 @@ export function registerCapture(program: Command): void {
   withLab(program.command('capture').description('capture frames of a running lab into a pcapng file'))
     .argument(
       '<target>',
-      'a NIC port (alpha.eth0: its wire), a guest (its vif), or a host (its whole bridge)',
+      'a NIC port (alpha.eth0: its wire), a VI (alpha.eth0.vi1), a guest (its vif), or a host (its whole bridge)',
     )
     .requiredOption('-w, --write <file>', 'the file, or - for standard output')
     .option('--seconds <n>', 'end after so long', positive)
@@ -36,6 +36,7 @@ export function registerCapture(program: Command): void {
       'after',
       `${examples([
         ['netaccel capture alpha.eth0 -w wire.pcapng --seconds 10', 'all that passes the wire, both paths'],
+        ['netaccel capture alpha.eth0.vi1 -w fast.pcapng', 'what one VI sends, and what filters lead to it'],
         ['netaccel capture a -w slow.pcapng --count 100', "a guest's vif: its slow path only"],
         ['netaccel capture alpha -w - | tshark -r -', 'a whole bridge, live'],
       ])}\n\nThe comment of each frame is its path: fast, slow or native. Ctrl-C ends the capture; the file is whole.`,

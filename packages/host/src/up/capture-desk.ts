@@ -2,7 +2,7 @@
  * Captures of a running lab: turns a wire's capture and a bridge's watch on while somebody captures there, and
  * hands each frame to whoever does. Lives in the main thread; frames of bridges come from their domain's thread.
  */
-import type { CaptureVisitor } from '@netaccel/nic-vi/model';
+import type { CaptureVisitor, Nic } from '@netaccel/nic-vi/model';
 import type { LabDescription } from '../lab/index.js';
 import type { WorkerLab } from '../machine/worker-lab.js';
 import { OUTGOING } from '../ports/bridge-watch.js';
@@ -20,10 +20,14 @@ export interface Captured {
   readonly bytes: Uint8Array;
   /** Wire: the VI that sent it. */
   readonly sender: number | null;
+  /** Wire, for who asks: the VI at its other end that filters lead it to, as they are when the capture is read. */
+  readonly receiver: number | null;
 }
 
 /** Whoever captures. */
 export interface Collector {
+  /** Whether it wants to know which VI a wire's frames are for. */
+  readonly wantsReceiver: boolean;
   /** A frame. */
   frame(frame: Captured): void;
   /** Frames that went by uncaptured. */
@@ -72,6 +76,8 @@ class WireCapture {
   private timer: NodeJS.Timeout | undefined;
   private lostBefore = 0;
   private readonly places: readonly [string, string];
+  /** The NIC port at each end. */
+  private readonly ports: readonly { readonly nic: Nic; readonly port: number }[];
 
   constructor(
     private readonly lab: WorkerLab,
@@ -79,6 +85,10 @@ class WireCapture {
     private readonly number: number,
   ) {
     const { ends } = description.wires[number]!;
+    this.ports = ends.map(({ host, port }) => ({
+      nic: lab.hardware.nicOf(host)!,
+      port: description.hosts.find(({ name }) => name === host)!.nic.ports.indexOf(port),
+    }));
     this.places = [`${ends[0].host}.${ends[0].port}`, `${ends[1].host}.${ends[1].port}`];
   }
 
@@ -118,9 +128,12 @@ class WireCapture {
 
   private drain(): void {
     const { memory } = this.lab;
+    const asked = [...this.collectors].some(({ wantsReceiver }) => wantsReceiver);
     const visit: CaptureVisitor = (direction, timeUs, address, length, sender) => {
       const bytes = memory.bytes.subarray(address, address + length);
-      const frame = { place: this.places[direction], outgoing: false, timeUs, bytes, sender };
+      const { nic, port } = this.ports[1 - direction]!;
+      const receiver = asked ? nic.receiverOf(port, address, length) : null;
+      const frame = { place: this.places[direction], outgoing: false, timeUs, bytes, sender, receiver };
       for (const collector of this.collectors) collector.frame(frame);
     };
     this.wire.drainCapture(visit, DRAIN_FRAMES);
@@ -181,7 +194,7 @@ class BridgeCapture {
       const place = batch.ports[batch.places[i]! & ~OUTGOING]!;
       const outgoing = (batch.places[i]! & OUTGOING) !== 0;
       const bytes = batch.bytes.subarray(at, at + batch.lengths[i]!);
-      const frame = { place, outgoing, timeUs: batch.times[i]!, bytes, sender: null };
+      const frame = { place, outgoing, timeUs: batch.times[i]!, bytes, sender: null, receiver: null };
       for (const [collector, { into, outOf }] of this.collectors)
         if (outgoing ? outOf.includes(place) : into === null || into.includes(place)) collector.frame(frame);
     }

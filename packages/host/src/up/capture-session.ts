@@ -41,6 +41,7 @@ type Path = 'fast' | 'slow' | 'native';
 export class CaptureSession implements Collector {
   private readonly originMs = Date.now();
   private readonly writer: CaptureWriter;
+  readonly wantsReceiver: boolean;
   private readonly interfaces = new Map<string, number>();
   private readonly ownMacs: ReadonlySet<string>;
   private frames = 0;
@@ -53,11 +54,12 @@ export class CaptureSession implements Collector {
    */
   constructor(
     private readonly lab: LabDescription,
-    private readonly desk: CaptureDesk,
+    private readonly desk: Pick<CaptureDesk, 'joinWire' | 'joinBridge'>,
     private readonly driverVis: ReadonlyMap<string, readonly number[]>,
     private readonly request: CaptureRequest,
     private readonly out: StreamOut,
   ) {
+    this.wantsReceiver = request.target.kind === 'vi';
     this.ownMacs = new Set(
       lab.hosts.flatMap(({ driverDomain }) => (driverDomain === null ? [] : [driverDomain.mac])),
     );
@@ -102,9 +104,10 @@ export class CaptureSession implements Collector {
   }
 
   /** {@inheritDoc Collector.frame} */
-  frame({ place, outgoing, timeUs, bytes, sender }: Captured): void {
+  frame(frame: Captured): void {
+    const { place, outgoing, timeUs, bytes, sender } = frame;
     const { request, out } = this;
-    if (request.count > 0 && this.frames === request.count) return;
+    if (!this.isWanted(frame) || (request.count > 0 && this.frames === request.count)) return;
     if (out.waitingBytes > MOST_WAITING_BYTES) {
       this.missed++;
       return;
@@ -126,7 +129,7 @@ export class CaptureSession implements Collector {
 
   private join(): Promise<() => Promise<void>> {
     const { target } = this.request;
-    if (target.kind === 'port') {
+    if (target.kind === 'port' || target.kind === 'vi') {
       const at = this.lab.wires.findIndex(({ ends }) =>
         ends.some(({ host, port }) => host === target.host.name && port === target.port),
       );
@@ -135,9 +138,11 @@ export class CaptureSession implements Collector {
           `expected a NIC port with a wire, saw ${fullName(target)}, which has none; ` +
             `capture ${target.host.name} for its whole bridge, or a guest`,
         );
+      const what =
+        target.kind === 'port' ? 'NIC port' : `VI of ${this.isDrivers() ? 'the driver domain' : 'a guest'}`;
       this.interfaceOf(
         fullName(target),
-        `NIC port, wired to ${wiredTo(this.lab, target.host.name, target.port) ?? 'none'}`,
+        `${what}, wired to ${wiredTo(this.lab, target.host.name, target.port) ?? 'none'}`,
       );
       return Promise.resolve(this.desk.joinWire(at, this));
     }
@@ -152,11 +157,25 @@ export class CaptureSession implements Collector {
     return this.desk.joinBridge(target.host.name, { into: null, outOf: [] }, this);
   }
 
+  /** All that passes where it captures; of a VI what that sends, and what its port's filters lead to it. */
+  private isWanted({ place, sender, receiver }: Captured): boolean {
+    const { target } = this.request;
+    if (target.kind !== 'vi') return true;
+    return (place === `${target.host.name}.${target.port}` ? sender : receiver) === target.vi;
+  }
+
+  /** Whether the VI that is captured is its driver domain's. */
+  private isDrivers(): boolean {
+    const { target } = this.request;
+    return target.kind === 'vi' && this.driverVis.get(target.host.name)?.includes(target.vi) === true;
+  }
+
   /** The interface of a frame, and its direction seen from there. */
   private whereSeen(place: string, outgoing: boolean): [number, CaptureDirection] {
     const { target } = this.request;
-    if (target.kind === 'port') {
-      const direction = place === fullName(target) ? CaptureDirection.outbound : CaptureDirection.inbound;
+    if (target.kind === 'port' || target.kind === 'vi') {
+      const direction =
+        place === `${target.host.name}.${target.port}` ? CaptureDirection.outbound : CaptureDirection.inbound;
       return [this.interfaceOf(fullName(target)), direction];
     }
     const name = this.nameOfBridgePort(target.host, place);
@@ -179,6 +198,8 @@ export class CaptureSession implements Collector {
 
   /** A frame that a guest's own VI sent is fast; one from or to a driver domain itself is native. */
   private pathOf(place: string, bytes: Uint8Array, sender: number | null): Path {
+    // Whatever way it took to the other end of the wire.
+    if (this.request.target.kind === 'vi' && !this.isDrivers()) return 'fast';
     if (sender !== null) {
       const host = place.slice(0, place.indexOf('.'));
       if (this.driverVis.get(host)?.includes(sender) === false) return 'fast';

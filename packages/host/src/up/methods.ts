@@ -68,7 +68,10 @@ export function methodsOf(running: RunningLab): Methods {
 export function streamsOf(running: RunningLab): Streams {
   return {
     capture: async (args, out) => {
-      const target = findNamed(running.description, text(args, 'target'), ['guest', 'host', 'port']);
+      const kinds = ['guest', 'host', 'port', 'vi'] as const;
+      const target = findNamed(running.description, text(args, 'target'), kinds, (host, port) =>
+        running.visOf(host, port),
+      );
       const request = { target, count: whole(args, 'count'), snapBytes: whole(args, 'snapBytes') };
       const vis = await driverVis(running);
       return new CaptureSession(running.description, running.captures, vis, request, out).run();

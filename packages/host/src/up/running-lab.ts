@@ -178,6 +178,12 @@ export class RunningLab {
     return this.lab.hosts.get(name)!;
   }
 
+  /** Numbers of the VIs that a NIC port has now. */
+  visOf(host: string, port: string): readonly number[] {
+    const at = this.description.hosts.find(({ name }) => name === host)?.nic.ports.indexOf(port) ?? -1;
+    return at < 0 ? [] : (this.lab.hardware.nicOf(host)?.visOf(at) ?? []);
+  }
+
   /**
    * Takes everything down in order, in limited time. Idempotent.
    * @returns what each domain held then.

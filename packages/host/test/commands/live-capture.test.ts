@@ -1,5 +1,5 @@
 /**
- * What `netaccel capture` takes of a running lab, a wire, a vif and a bridge, is read by tshark without complaint, and
+ * What `netaccel capture` takes of a running lab, a wire, a VI, a vif and a bridge, is read by tshark without complaint, and
  * says where each frame was seen, which way it went and by which path it came.
  */
 import { writeFileSync } from 'node:fs';
@@ -46,6 +46,8 @@ describe('a capture of a running lab', () => {
   it.for([
     ['the wire of a NIC port that sends', 'alpha.eth0', 'alpha.eth0', OUTBOUND],
     ['the wire of a NIC port that receives', 'beta.eth0', 'beta.eth0', INBOUND],
+    ["the driver domain's VI that sends", 'alpha.eth0.vi0', 'alpha.eth0.vi0', OUTBOUND],
+    ["the driver domain's VI that receives", 'beta.eth0.vi0', 'beta.eth0.vi0', INBOUND],
     ["the vif of a guest that sends, as the driver domain's bridge sees it", 'a', 'alpha.a', INBOUND],
     ['the vif of a guest that receives', 'b', 'beta.b', OUTBOUND],
     ["a host's bridge", 'alpha', 'alpha.a', INBOUND],
@@ -69,4 +71,11 @@ describe('a capture of a running lab', () => {
       expect(run('capinfos', '-t', path)).toContain('pcapng');
     },
   );
+
+  it('of a VI that there is not says which there are', { timeout: TIMEOUT_MS }, async ({ skip }) => {
+    skip(isMissing, reason);
+    const { code, stderr } = await user.run('capture', 'alpha.eth0.vi99', '-w', '-');
+    expect(code).not.toBe(0);
+    expect(stderr).toContain('saw alpha.eth0.vi99; there are: alpha.eth0.vi0');
+  });
 });

@@ -38,6 +38,18 @@ describe('names of things in a lab', () => {
     expect(() => findNamed(lab, text, ALL)).toThrow(message);
   });
 
+  it('a VI is one that its port has now', () => {
+    const vis = (host: string, port: string): number[] => (host === 'alpha' && port === 'eth0' ? [0, 3] : []);
+    const named = findNamed(lab, 'alpha.eth0.vi3', [...ALL, 'vi'], vis);
+    expect(named).toMatchObject({ kind: 'vi', port: 'eth0', vi: 3 });
+    expect(fullName(named)).toBe('alpha.eth0.vi3');
+    expect(fullName(findNamed(lab, 'eth0.vi0', ['vi'], vis))).toBe('alpha.eth0.vi0');
+    expect(() => findNamed(lab, 'beta.eth0.vi0', ['vi'], vis)).toThrow(/expected a VI of one .*saw beta/);
+    expect(() => findNamed(lab, 'alpha.eth0.vi9', [...ALL, 'vi'], vis)).toThrow(
+      /there are: alpha.eth0.vi0, alpha.eth0.vi3/,
+    );
+  });
+
   it('are looked for among what may be meant only', () => {
     expect(() => findNamed(lab, 'alpha', ['guest'])).toThrow(/expected a guest .*saw alpha/);
   });

@@ -168,6 +168,23 @@ export class Nic {
     core.device.words[core.plan.base + NicWord.clockState] = state & (ClockState.set | ClockState.inSync);
   }
 
+  /** The VIs of a port that are live, or come to their end. */
+  visOf(port: number): ViId[] {
+    const ids: ViId[] = [];
+    this.#core.eachVi(port, (vi) => void ids.push(this.#core.viId(vi)));
+    return ids;
+  }
+
+  /**
+   * The VI that a port's filters, as they are now, lead a frame to; null for none. For captures and tests: nothing is
+   * delivered or counted.
+   * @param address of the frame's bytes in the NIC's memory, in one piece, `length` long.
+   */
+  receiverOf(port: number, address: Address, length: number): ViId | null {
+    const id = this.#core.portParts(port).receiver.receiverOf(address, length);
+    return id < 0 ? null : id;
+  }
+
   /** Filters of a port, those of its driver domain included. */
   filterCount(port: number): number {
     return this.#core.filterCount(port);

@@ -8,7 +8,7 @@
 /* eslint-disable @typescript-eslint/no-unsafe-enum-comparison -- words of memory are compared with names of numbers */
 import { Ev, Limit, Net, Page, RegisterWord, Rx } from '../bits.js';
 import { DiscardReason } from '../layouts.js';
-import type { FrameHeaders } from '../headers.js';
+import { FrameHeaders } from '../headers.js';
 import type { BufferTable } from './buffer-table.js';
 import { verifyChecksum } from './checksum.js';
 import type { DeviceMemory } from './device-memory.js';
@@ -81,6 +81,8 @@ export class Receiver {
   // Where a frame over several buffers goes.
   private readonly target: Transit;
   private readonly bufferBytes = new Uint32Array(Limit.fragments);
+  /** Of a frame that is asked for, and not received. */
+  private readonly headers: FrameHeaders;
 
   constructor(
     private readonly parts: ReceiveParts,
@@ -100,6 +102,7 @@ export class Receiver {
     this.maxFrameBytes = words[plan.base + NicWord.maxFrameBytes]!;
     this.events = new EventWriter(device, parts.interrupts, parts.timers);
     this.target = new Transit(device.memory);
+    this.headers = new FrameHeaders(device.memory);
   }
 
   /** Takes the port's lock. */
@@ -184,6 +187,24 @@ export class Receiver {
     this.consumed = (consumed + 1) | 0;
     this.runFrames++;
     this.runBytes += total;
+  }
+
+  /**
+   * The VI that the filters, as they are now, lead a frame to; -1 for none. Takes the port's lock; counts nothing.
+   * @param address of its bytes, in one piece.
+   */
+  receiverOf(address: number, total: number): number {
+    const { words, headers } = this;
+    if (!headers.parse(address, total < Net.headerRoom ? total : Net.headerRoom, total)) return -1;
+    this.parts.locks.acquire(this.port + PortWord.lock);
+    try {
+      const filter = this.filters.lookup(headers);
+      if (filter === 0) return -1;
+      const target = words[filter + FilterWord.target]!;
+      return target < SET_TARGET ? target : this.parts.sets.choose(target & ~SET_TARGET, headers);
+    } finally {
+      this.parts.locks.release(this.port + PortWord.lock);
+    }
   }
 
   private parse(frame: Transit): boolean {
