@@ -215,6 +215,9 @@ export class Deeds {
     this.quiet(ms);
     this.hangsUntilMs = this.now + ms;
     lab.pause(place, 'driver', true);
+    // One that closes or moves already is caught in it, too.
+    if (SIDES.some((side) => this.busy.has(side) && lab.placeOf(side) === place))
+      this.hungWhileClosing = true;
     for (const side of SIDES)
       if (suspend && lab.placeOf(side) === place)
         this.alone(side, () => {
