@@ -8,7 +8,8 @@ import { text } from 'node:stream/consumers';
 
 /** The product's command. */
 export const CLI = '/host/netaccel.mjs';
-const BRIDGE = 'xenbr0';
+/** The bridge of dom0 that both backends use. */
+export const BRIDGE = 'xenbr0';
 /** Seconds that a command may take: on a busy machine the lab is many times slower than on an idle one. */
 const PATIENCE = 300;
 /** The address of dom0 on the bridge; guests are 10.0.0.2 and up. */
