@@ -38,6 +38,7 @@ export class Deeds {
   readonly moved = { done: 0, failed: 0 };
   /** Until when a host hangs, and nobody sends. */
   private hangsUntilMs = 0;
+  private ended = false;
   private readonly actions: Timed[];
   private readonly waiting: { step: number; act: () => void }[] = [];
   /** What was begun and has not ended, with the domain that does it. */
@@ -84,6 +85,7 @@ export class Deeds {
 
   /** No further action begins; what has begun goes on. */
   end(): void {
+    this.ended = true;
     this.actions.length = 0;
   }
 
@@ -112,7 +114,8 @@ export class Deeds {
     this.watcher.renamed();
     if (id !== 'guest') return;
     if (this.hanging) this.silence(side, this.hangsUntilMs);
-    else lab.begin(side, FOREVER_MS);
+    // At the end nobody sends: whoever waits for a deadline then would have to wait for millions of frames.
+    else if (!this.ended) lab.begin(side, FOREVER_MS);
   }
 
   private act(action: Action, at: number): void {
