@@ -146,9 +146,9 @@ function show(result: DemoResult): void {
     ]),
   );
   console.log();
-  console.log(
-    `fast / slow    ${styled('bold', ratios.fastOverSlow.toFixed(2))}   (the least over frame sizes)`,
-  );
+  const rounds = `median of ${runs[0]?.rounds.length ?? 0} rounds, each by itself`;
+  const sizes = result.mode === 'frames' ? '; of the frame sizes the least' : '';
+  console.log(`fast / slow    ${styled('bold', ratios.fastOverSlow.toFixed(2))}   (${rounds}${sizes})`);
   console.log(`fast / native  ${styled('bold', ratios.fastOverNative.toFixed(2))}`);
   console.log();
   const declined = new Map<string, number>();
