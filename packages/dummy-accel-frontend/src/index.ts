@@ -6,26 +6,38 @@
  */
 import { CONTRACT_VERSION, defineFrontendAccelerator } from '@netaccel/core-hooks';
 import type { FrontendAcceleratorDefinition } from '@netaccel/core-hooks';
-import { Device } from './device.js';
+import { ViFrontend } from '@netaccel/nic-vi';
+import { Choice } from './choice.js';
+
+/** Pages of receive buffers wanted, as in history; the quota may allow fewer. */
+const RECEIVE_PAGES = 384;
+
+const capabilities = {
+  receiveFilters: 8,
+  checksumIpv4: true,
+  checksumIpv6: true,
+  segmentationTcpv4: true,
+  segmentationTcpv6: true,
+  receiveMerging: true,
+  zeroCopyTransmit: true,
+  ipv6: true,
+  ipFragments: true,
+  transmitRate: true,
+} as const;
 
 /** The plugin; what a registry is given. */
 const plugin: FrontendAcceleratorDefinition = defineFrontendAccelerator({
   name: '@netaccel/dummy-accel-frontend',
   version: '1.0.0',
   contract: CONTRACT_VERSION,
-  capabilities: {
-    receiveFilters: 8,
-    checksumIpv4: true,
-    checksumIpv6: true,
-    segmentationTcpv4: true,
-    segmentationTcpv6: true,
-    receiveMerging: true,
-    zeroCopyTransmit: true,
-    ipv6: true,
-    ipFragments: true,
-    transmitRate: true,
-  },
-  newDevice: (services) => Device.attach(services),
+  capabilities,
+  newDevice: (services) =>
+    ViFrontend.attach(services, {
+      capabilities,
+      receivePages: RECEIVE_PAGES,
+      fences: 'filters',
+      choice: (can) => new Choice(can),
+    }),
 });
 
 export default plugin;

@@ -189,7 +189,7 @@ describe('a new filter', () => {
     expect(guest.control.viStatistics(guest.vi)['rxNoDescriptor']).toBe(92);
     await guest.whilePolled(device.remove(), device);
     expect(guest.ledger()).toEqual({ shares: 0, registers: 0, ports: 0, timers: 0 });
-    expect(device.describe()).toMatchObject({ droppedAtRemove: 8 });
+    expect(device.describe()).toMatchObject({ received: { dropped: 8 } });
   });
 });
 

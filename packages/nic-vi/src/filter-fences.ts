@@ -9,6 +9,7 @@
  */
 import { holdChain, releaseChain } from '@netaccel/core-hooks';
 import type { Frame, ReceiveFence } from '@netaccel/core-hooks';
+import type { ReceiveGate } from './receive-gate.js';
 
 /** Places for filters looked up lately; a power of two. */
 const LATELY = 64;
@@ -24,7 +25,9 @@ interface Change {
 }
 
 /** The filters of one device. */
-export class FilterFences {
+export class FilterFences implements ReceiveGate {
+  /** What has no filter yet is held, not left in the queue. */
+  readonly isShut = false;
   /** Frames that wait. */
   held = 0;
   /** Numbers of open filters; 0 is a free place. */
@@ -167,13 +170,20 @@ export class FilterFences {
     return dropped;
   }
 
+  /** What is held waits for a fence, whoever goes. */
+  lift(): void {
+    // nothing is left in the queue
+  }
+
   /** For `explain`. */
   describe(): Readonly<Record<string, unknown>> {
     return {
-      open: [...this.open].filter((filter) => filter !== 0),
-      coming: this.coming?.filter ?? null,
-      going: this.going?.filter ?? null,
-      framesHeld: this.held,
+      filters: {
+        open: [...this.open].filter((filter) => filter !== 0),
+        coming: this.coming?.filter ?? null,
+        going: this.going?.filter ?? null,
+        framesHeld: this.held,
+      },
     };
   }
 }

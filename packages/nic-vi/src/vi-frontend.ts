@@ -1,32 +1,31 @@
 /**
  * The guest's half of a plugin over a VI: the hooks that netfront calls, all but the choice of which frames the NIC
- * can send, which is the plugin's {@link FrameChoice}. For backend halves that open with one fence: see `vi-backend.ts`.
+ * can send, which is the plugin's {@link FrameChoice}.
  *
  * Nothing is copied: frames are sent from netfront's own memory and delivered in the device's receive buffers. The
  * hooks allocate nothing, await nothing and throw nothing: they run for each frame.
  */
-import { Verdict, declined } from '@netaccel/core-hooks';
+import { PAGE_BYTES, Segmentation, Verdict, declined } from '@netaccel/core-hooks';
 import type {
   AcceleratorStatistics,
   Capabilities,
   Frame,
   FrontendAccelerator,
   FrontendServices,
-  ReceiveFence,
 } from '@netaccel/core-hooks';
 import { Answers } from './answer.js';
 import { mostPieces } from './bus-map.js';
 import { FrameVi, Transmit } from './frame-vi.js';
 import type { FrameViHandler } from './frame-vi.js';
-import { ETHERNET_BYTES, FrameHeaders } from './headers.js';
-import { EventFlag, EventType } from './layouts.js';
-import { ReceiveMerger } from './merge.js';
+import { ETHERNET_BYTES, FrameHeaders, isOrdinary } from './headers.js';
+import { EventType } from './layouts.js';
 import type { HandoverMessage } from './messages.js';
 import { Neighbours } from './neighbours.js';
 import { OwnAddresses } from './own-addresses.js';
-import { ControlMessage, decodeAddress, decodeFence } from './protocol.js';
+import { ControlMessage, decodeAddress, decodeLink, decodeRate } from './protocol.js';
 import { ask, setUpVi } from './set-up.js';
 import type { ReadyVi } from './set-up.js';
+import { ViReceive } from './vi-receive.js';
 
 const inactive = declined('inactive');
 const linkDown = declined('link-down');
@@ -41,6 +40,9 @@ const tooLong = declined('too-long');
 const QUIESCE_MS = 1000;
 const LOOKS = 50;
 const LOOK_MS = 10;
+/** How long frames may wait in the VI for their credit, and how many may in any case. */
+const LONGEST_WAIT_S = 0.1;
+const LEAST_IN_FLIGHT = 4;
 const GROUP_BIT = 1;
 const SOURCE_AT = 6;
 
@@ -52,6 +54,11 @@ export interface FrameChoice {
    * @param headers of the frame, parsed.
    */
   of(frame: Frame, headers: FrameHeaders): Verdict;
+  /**
+   * Asked in place of `of`, where it is there, of a frame that {@link isOrdinary} and has not to be cut: nobody needs to
+   * parse its headers, which is a good part of what a frame costs. Not for a choice that has `sent`.
+   */
+  ofOrdinary?(frame: Frame): Verdict;
   /** The NIC took the frame that was asked of last. `now` is the time in milliseconds, to within a poll. */
   sent?(frame: Frame, headers: FrameHeaders, now: number): void;
   /** A frame for the guest arrived. */
@@ -66,34 +73,37 @@ export interface ViFrontendPlan {
   readonly capabilities: Capabilities;
   /** Pages of receive buffers wanted; the quota of the vif may allow fewer. */
   readonly receivePages: number;
+  /**
+   * What the other half tells of: `'one'`, once, what comes before all that is led here (`ViBackend`); `'filters'`, of
+   * each filter that comes and goes. `'one'` when left out.
+   */
+  readonly fences?: 'one' | 'filters';
   /** Makes the choice, once it is known what the VI can do. */
   choice(this: void, can: HandoverMessage): FrameChoice;
 }
 
 /** See the top of the file. */
 export class ViFrontend implements FrontendAccelerator, FrameViHandler {
-  private readonly bytes: Uint8Array;
+  private readonly view: DataView;
   private readonly headers: FrameHeaders;
   private readonly neighbours: Neighbours;
   /** The guest's own IP addresses; null when any will do. */
   private readonly sources: OwnAddresses | null;
   private readonly choice: FrameChoice;
+  /** Whether the choice is asked of ordinary frames without their headers. */
+  private readonly quick: boolean;
   private readonly answers: Answers;
   private readonly frames: FrameVi;
-  private readonly merger: ReceiveMerger | null;
-  /** Frames are taken at all: the slow path's are delivered, and nobody takes the device down. */
+  private readonly receive: ViReceive;
+  /** Both halves are ready, and nobody takes the device down. */
+  private started = false;
+  /** Frames are taken: it is started, and the gate is not shut. */
   private active = false;
   private linkUp: boolean;
-  /** What the slow path has to deliver first; null until the other half has said so. */
-  private fence: ReceiveFence | null = null;
-  /** It has: what the NIC has may be taken. */
-  private open = false;
-  private quiescing = false;
   /** Descriptors that a frame answered `busy` needs; 0 when none waits. */
   private wanted = 0;
   /** Frames that the NIC refused: given back by polls, within their budget. */
   private readonly refused: Frame[] = [];
-  private readonly counters = { rxFrames: 0, rxBytes: 0, strays: 0 };
   /** An interrupt came, and is masked until the next arm. Binding raises one. */
   private interrupted = true;
 
@@ -111,6 +121,8 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
       });
       device = new ViFrontend(services, plan, ready, releases);
       await ask(services, ControlMessage.start);
+      device.started = true;
+      device.active = !device.receive.gate.isShut;
       return device;
     } catch (error) {
       if (device !== null) await device.remove();
@@ -126,31 +138,27 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
     private readonly releases: (() => void)[],
   ) {
     const { memory, vif, mailbox, clock } = services;
-    this.bytes = memory.bytes;
+    const { handover } = ready;
+    const { buffer, byteOffset, byteLength } = memory.bytes;
+    this.view = new DataView(buffer, byteOffset, byteLength);
     this.headers = new FrameHeaders(memory);
     this.neighbours = new Neighbours(memory, vif.mac);
     this.neighbours.now = clock.now();
     this.linkUp = ready.vi.linkUp;
-    const { addresses } = ready.handover;
+    const { addresses } = handover;
     this.sources = addresses === undefined ? null : new OwnAddresses(addresses);
-    this.choice = plan.choice(ready.handover);
-    this.merger =
-      plan.capabilities.receiveMerging === true
-        ? new ReceiveMerger(memory, { deliver: (frame) => this.deliver(frame), flush: () => undefined })
-        : null;
+    this.choice = plan.choice(handover);
+    this.quick =
+      this.choice.ofOrdinary !== undefined && this.choice.sent === undefined && this.sources === null;
+    this.answers = new Answers(mailbox, (reason) => services.failed(reason));
+    this.receive = new ViReceive(services, ready, plan, this.choice, this.neighbours, this.answers);
     this.frames = new FrameVi(ready.vi, ready.buses, ready.buffers, this);
     this.frames.replenish();
-    this.answers = new Answers(mailbox, (reason) => services.failed(reason));
-    this.answers.to(ControlMessage.open, decodeFence, (fence) => {
-      this.fence = fence;
-      services.schedulePoll();
-      return true;
-    });
     this.answers.to(ControlMessage.remoteAddress, decodeAddress, (mac) => this.neighbours.across(mac));
-    // One by one: what sends only would learn nothing anew once it had forgotten all.
-    this.answers.to(ControlMessage.localAddress, decodeAddress, (mac) => {
-      return (mac[0]! & GROUP_BIT) === 0 && this.neighbours.here(mac);
-    });
+    this.answers.to(ControlMessage.localAddress, decodeAddress, (mac) => this.neighbours.here(mac));
+    this.answers.to(ControlMessage.rate, decodeRate, (bytesPerSecond) => this.limit(bytesPerSecond));
+    // The register says how it is by now, whatever a message or an event that was under way says.
+    this.answers.to(ControlMessage.link, decodeLink, () => this.lookAtLink());
   }
 
   /** The hook `startTransmit` of the contract. */
@@ -169,12 +177,16 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
 
   /** The hook `poll` of the contract. */
   poll(budget: number): number {
+    const { frames, receive, refused } = this;
+    const { gate } = receive;
     this.neighbours.now = this.services.clock.now();
-    if (!this.isOpen()) return 0; // what is led here waits in the queue, behind the slow path
     let work = 0;
-    for (; work < budget && this.refused.length > 0; work++) this.services.completed(this.refused.pop()!);
-    if (work < budget) work += this.frames.poll(budget - work);
-    this.merger?.flush();
+    for (; work < budget && refused.length > 0; work++) this.services.completed(refused.pop()!);
+    work += gate.release(budget - work);
+    this.active = this.started && !gate.isShut;
+    if (gate.isShut) return work; // what is led here waits in the queue, behind the slow path
+    if (work < budget) work += frames.poll(budget - work);
+    receive.polled(work < budget, frames.statistics.rxFrames);
     if (this.wanted > 0 && this.checkReady()) {
       this.wanted = 0;
       this.services.wake();
@@ -184,10 +196,12 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
 
   /** The hook `startInterrupts` of the contract. */
   startInterrupts(): boolean {
-    // No event tells of a fence: it is looked at here, whenever the slow path has nothing left.
-    const { open, ready } = this;
-    if (!this.isOpen()) return false;
-    if (!open || this.refused.length > 0 || ready.vi.prime()) return true;
+    // No event tells of a fence that was passed: that is looked at here, when the slow path has nothing left.
+    const { ready } = this;
+    const { gate } = this.receive;
+    if (gate.isDue || this.refused.length > 0) return true;
+    if (gate.isShut) return false;
+    if (ready.vi.prime()) return true;
     if (this.interrupted) {
       this.interrupted = false;
       ready.interrupt.unmask();
@@ -209,34 +223,38 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
   /** The hook `statistics` of the contract. */
   statistics(into: AcceleratorStatistics): void {
     const { statistics } = this.frames;
+    const { counters } = this.receive;
     into.txFrames += statistics.txFrames;
     into.txBytes += statistics.txBytes;
     into.txErrors += statistics.txErrors;
-    into.rxFrames += this.counters.rxFrames;
-    into.rxBytes += this.counters.rxBytes;
-    into.rxErrors += statistics.rxErrors + this.counters.strays;
+    into.rxFrames += counters.rxFrames;
+    into.rxBytes += counters.rxBytes;
+    into.rxErrors += statistics.rxErrors + counters.strays + counters.dropped;
   }
 
   /** The hook `quiesce` of the contract. */
   async quiesce(): Promise<void> {
-    this.quiescing = true;
-    this.active = false;
+    this.started = this.active = false;
     this.frames.push();
     try {
       await ask(this.services, ControlMessage.quiesce, undefined, QUIESCE_MS);
     } catch (error) {
       this.services.log('warn', `the filters may still be there: ${String(error)}`);
+      this.receive.giveUp();
     }
     this.services.schedulePoll();
-    await this.until(() => this.frames.transmitting === 0 && this.isOpen());
-    this.open = true; // what waits for a slow path that stands still is delivered by the last polls
+    const { frames } = this;
+    const { gate } = this.receive;
+    await this.until(() => frames.transmitting === 0 && gate.held === 0 && !gate.isShut);
+    gate.lift();
   }
 
   /** The hook `remove` of the contract. */
   async remove(): Promise<void> {
-    this.active = false;
+    this.started = this.active = false;
     this.answers.close();
     this.frames.abandon();
+    this.receive.drop();
     // Received frames lie in the device's pages: the guest gets a while to be done with them.
     if (!(await this.until(() => this.frames.held === 0)))
       this.services.log('warn', `the guest still has ${this.frames.held} receive buffers; their pages go`);
@@ -249,26 +267,23 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
     return {
       active: this.active,
       linkUp: this.linkUp,
-      waitsForSlowPath: !this.open,
       vi: { number: handover.vi, generation: handover.generation, ...vi.describe() },
-      receiveBuffers: { count: buffers.count, held: this.frames.held },
+      receiveBuffers: {
+        count: buffers.count,
+        pages: (buffers.count * buffers.bytes) / PAGE_BYTES,
+        held: this.frames.held,
+      },
       across: this.neighbours.describe(),
-      totals: { ...this.frames.statistics, ...this.counters },
-      ...(this.merger !== null && { merging: { ...this.merger.statistics } }),
+      ...this.receive.describe(),
+      totals: { ...this.frames.statistics },
       peer: { mistakes: this.answers.mistakes, last: this.answers.lastMistake },
       ...this.choice.describe?.(),
     };
   }
 
   /** A frame from the NIC. */
-  received(frame: Frame, _filter: number, flags: number): void {
-    if (!this.neighbours.hear(frame)) {
-      this.counters.strays++;
-      return;
-    }
-    this.choice.received?.(frame, this.neighbours.now);
-    if (this.merger === null || (flags & EventFlag.udp) !== 0) this.deliver(frame);
-    else this.merger.push(frame);
+  received(frame: Frame, filter: number, flags: number): void {
+    this.receive.received(frame, filter, flags);
   }
 
   /** The NIC has sent a frame. */
@@ -283,37 +298,39 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
 
   /** Link changes, reset, lost events. */
   event(type: number): void {
-    if (type === EventType.link) this.linkUp = this.ready.vi.linkUp;
-    else if (type === EventType.reset) this.services.failed('the NIC was reset, and this VI is gone');
-    else if (type === EventType.overflow)
+    if (type === EventType.link) this.lookAtLink();
+    else if (type === EventType.reset) {
+      this.receive.giveUp();
+      this.services.failed('the NIC was reset, and this VI is gone');
+    } else if (type === EventType.overflow)
       this.services.log('warn', 'the event queue was full; the NIC dropped frames');
-  }
-
-  /** To the stack: a frame, or several joined. */
-  private deliver(frame: Frame): void {
-    this.counters.rxFrames++;
-    this.counters.rxBytes += frame.totalBytes;
-    this.services.deliver(frame);
   }
 
   /** Every reason to decline, before anybody asks whether there is room. */
   private whyNot(frame: Frame): Verdict {
     if (!this.active) return inactive;
     if (!this.linkUp) return linkDown;
-    const { neighbours, headers } = this;
-    const { address, length } = frame;
+    const { view, neighbours, headers } = this;
+    const { address, length, totalBytes } = frame;
     if (length < ETHERNET_BYTES) return malformed;
     if (!neighbours.isUsual(address)) {
-      if ((this.bytes[address]! & GROUP_BIT) !== 0) return broadcast;
+      if ((view.getUint8(address) & GROUP_BIT) !== 0) return broadcast;
       if (!neighbours.isAcross(address)) return unknownDestination;
       if (!neighbours.isOwn(address + SOURCE_AT)) return spoofed;
     }
-    headers.parse(address, length, frame.totalBytes);
+    if (
+      this.quick &&
+      frame.segmentation === Segmentation.none &&
+      isOrdinary(view, address, length, totalBytes)
+    )
+      return this.choice.ofOrdinary!(frame);
+    headers.parse(address, length, totalBytes);
     // Of what has a list of addresses only IP goes: the bridge judges the rest.
     if (this.sources !== null && !this.sources.hasSource(headers)) return spoofed;
     return this.choice.of(frame, headers);
   }
 
+  /** Room is asked for last: what would be declined is never answered busy. */
   private transmit(frame: Frame): Verdict {
     switch (this.frames.transmit(frame)) {
       case Transmit.taken:
@@ -330,11 +347,16 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
     }
   }
 
-  /** Whether the slow path has delivered what it had before frames were led here. */
-  private isOpen(): boolean {
-    if (this.open || this.fence === null || !this.services.passed(this.fence)) return this.open;
-    this.open = true;
-    this.active = !this.quiescing;
+  /** The device keeps to the rate by itself; what waits there would be lost if this ended, so it is never much. */
+  private limit(bytesPerSecond: number): boolean {
+    const frames = (bytesPerSecond * LONGEST_WAIT_S) / this.ready.handover.maxTransmitBytes;
+    this.frames.limit(bytesPerSecond === 0 ? Infinity : Math.max(LEAST_IN_FLIGHT, frames | 0));
+    this.services.schedulePoll();
+    return true;
+  }
+
+  private lookAtLink(): boolean {
+    this.linkUp = this.ready.vi.linkUp;
     return true;
   }
 
