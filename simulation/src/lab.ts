@@ -70,6 +70,12 @@ function featuresOf({ seed, queues, wishes }: Scenario): Partial<NetfrontFeature
   };
 }
 
+/** Whether a guest's backend spreads its frames over its queues as it asked: until then flows move between them. */
+function isHashed({ guest }: RunningGuest): boolean {
+  const { connection } = guest.netfront.describe() as { connection: { hash?: string | null } | null };
+  return connection?.hash === 'hashed by the backend';
+}
+
 /** A lab. */
 export class SimulatedLab {
   readonly traffic: readonly [Traffic, Traffic];
@@ -113,6 +119,9 @@ export class SimulatedLab {
   /** Called at each turn: sees to it that nobody comes and goes unseen. */
   look(): void {
     this.losses.glance();
+    const { wishes, queues } = this.scenario;
+    if (wishes.hash && queues > 1)
+      for (const side of SIDES) this.traffic[1 - side]!.rehash(!isHashed(this.guest(side)));
     for (const side of SIDES) {
       const { driver } = this.host(side);
       if (this.watched[side] === driver) continue;

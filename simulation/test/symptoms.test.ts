@@ -67,6 +67,7 @@ test.each([
 
 test.each([
   [674, 'groups that were wanted while the device connected were forgotten'],
+  [2281, 'a frame was held to have been overtaken whose guest was having its flows spread anew'],
   [151, 'a guest that changed something while its driver domain was dead was refused by the next one'],
 ] as const)(
   'seed %i: %s',
