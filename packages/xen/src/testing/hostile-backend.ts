@@ -103,7 +103,8 @@ class HostileQueue {
   take(answer: boolean): void {
     const { tx, domain } = this;
     let extra = false;
-    for (let n = Math.max(0, tx.available()); n > 0; n--) {
+    // A ring that was given back, or whose index was written over, may have any number.
+    for (let n = Math.min(Math.max(0, tx.available()), TX_RING_SLOTS); n > 0; n--) {
       const at = tx.slot(tx.consumed);
       const bytes = domain.memory.bytes.slice(at, at + txRequest.size);
       tx.consumed = (tx.consumed + 1) >>> 0;
