@@ -47,6 +47,10 @@ export class CaptureSession implements Collector {
   private frames = 0;
   private missed = 0;
   private finish: () => void = () => undefined;
+  /** What is captured: a guest is where it is now. */
+  private target: Named;
+  /** Ends what {@link join} began; each change of place behind the one before. */
+  private leave: Promise<() => Promise<void>> = Promise.resolve(() => Promise.resolve());
 
   /**
    * @param lab where.
@@ -59,6 +63,7 @@ export class CaptureSession implements Collector {
     private readonly request: CaptureRequest,
     private readonly out: StreamOut,
   ) {
+    this.target = request.target;
     this.wantsReceiver = request.target.kind === 'vi';
     this.ownMacs = new Set(
       lab.hosts.flatMap(({ driverDomain }) => (driverDomain === null ? [] : [driverDomain.mac])),
@@ -86,7 +91,8 @@ export class CaptureSession implements Collector {
         resolve();
       });
     });
-    const leave = await this.join();
+    this.leave = this.join();
+    await this.leave;
     writer.flush();
     const timer = setInterval(() => {
       writer.flush();
@@ -97,10 +103,30 @@ export class CaptureSession implements Collector {
       await over;
     } finally {
       clearInterval(timer);
-      await leave();
+      await (
+        await this.leave
+      )();
       writer.close();
     }
     return this.progress;
+  }
+
+  /**
+   * A guest has moved, or has another number: its capture goes on where it is now. What passes while the capture follows
+   * is not in it.
+   */
+  guestMoved(name: string, from: string, host: PlacedHost): void {
+    const { target } = this;
+    const guest = host.guests.find((each) => each.name === name);
+    if (target.kind !== 'guest' || target.guest.name !== name || target.host.name !== from) return;
+    if (guest === undefined) return;
+    this.leave = this.leave.then(async (leave) => {
+      await leave();
+      this.target = { kind: 'guest', host, guest, domid: guest.domid };
+      return this.join();
+    });
+    // Of a host that is gone nothing more comes.
+    this.leave.catch(() => this.finish());
   }
 
   /** {@inheritDoc Collector.frame} */
@@ -128,7 +154,7 @@ export class CaptureSession implements Collector {
   }
 
   private join(): Promise<() => Promise<void>> {
-    const { target } = this.request;
+    const { target } = this;
     if (target.kind === 'port' || target.kind === 'vi') {
       const at = this.lab.wires.findIndex(({ ends }) =>
         ends.some(({ host, port }) => host === target.host.name && port === target.port),
@@ -159,20 +185,20 @@ export class CaptureSession implements Collector {
 
   /** All that passes where it captures; of a VI what that sends, and what its port's filters lead to it. */
   private isWanted({ place, sender, receiver }: Captured): boolean {
-    const { target } = this.request;
+    const { target } = this;
     if (target.kind !== 'vi') return true;
     return (place === `${target.host.name}.${target.port}` ? sender : receiver) === target.vi;
   }
 
   /** Whether the VI that is captured is its driver domain's. */
   private isDrivers(): boolean {
-    const { target } = this.request;
+    const { target } = this;
     return target.kind === 'vi' && this.driverVis.get(target.host.name)?.includes(target.vi) === true;
   }
 
   /** The interface of a frame, and its direction seen from there. */
   private whereSeen(place: string, outgoing: boolean): [number, CaptureDirection] {
-    const { target } = this.request;
+    const { target } = this;
     if (target.kind === 'port' || target.kind === 'vi') {
       const direction =
         place === `${target.host.name}.${target.port}` ? CaptureDirection.outbound : CaptureDirection.inbound;
@@ -199,7 +225,7 @@ export class CaptureSession implements Collector {
   /** A frame that a guest's own VI sent is fast; one from or to a driver domain itself is native. */
   private pathOf(place: string, bytes: Uint8Array, sender: number | null): Path {
     // Whatever way it took to the other end of the wire.
-    if (this.request.target.kind === 'vi' && !this.isDrivers()) return 'fast';
+    if (this.target.kind === 'vi' && !this.isDrivers()) return 'fast';
     if (sender !== null) {
       const host = place.slice(0, place.indexOf('.'));
       if (this.driverVis.get(host)?.includes(sender) === false) return 'fast';

@@ -74,7 +74,15 @@ export function streamsOf(running: RunningLab): Streams {
       );
       const request = { target, count: whole(args, 'count'), snapBytes: whole(args, 'snapBytes') };
       const vis = await driverVis(running);
-      return new CaptureSession(running.description, running.captures, vis, request, out).run();
+      const session = new CaptureSession(running.description, running.captures, vis, request, out);
+      const stop = running.onMove(({ guest, from, to }) => {
+        session.guestMoved(
+          guest,
+          from,
+          running.description.hosts.find(({ name }) => name === to)!,
+        );
+      });
+      return session.run().finally(stop);
     },
   };
 }

@@ -56,10 +56,18 @@ const LOOK_MS = 50;
 /** How long namespaces have to close; the kernel does it when the process ends. */
 const CLOSE_MS = 5000;
 
+/** A guest is on another host, or on the same one again under another number. */
+export interface GuestMove {
+  readonly guest: string;
+  readonly from: string;
+  readonly to: string;
+}
+
 /** The lab. */
 export class RunningLab {
   /** Captures under way. */
   readonly captures: CaptureDesk;
+  private readonly moves = new Set<(move: GuestMove) => void>();
   private stopServing: () => void = () => undefined;
   private stores: StoreSockets | null = null;
   private stopping: Promise<readonly LabLedgerEntry[]> | null = null;
@@ -168,9 +176,16 @@ export class RunningLab {
         if (id === undefined || (name !== from && name !== to)) continue;
         this.description = moveGuest(this.description, guest, from, name, id);
         if (name !== from) this.networks?.moved(guest, from, name);
+        for (const tell of this.moves) tell({ guest, from, to: name });
         break;
       }
     }
+  }
+
+  /** Tells `handler` of each guest that has moved, or has another number, when {@link description} says so; ends with the function returned. */
+  onMove(handler: (move: GuestMove) => void): () => void {
+    this.moves.add(handler);
+    return () => this.moves.delete(handler);
   }
 
   /** A host of the lab, which is one of its own description. */

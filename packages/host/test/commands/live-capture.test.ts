@@ -2,7 +2,7 @@
  * What `netaccel capture` takes of a running lab, a wire, a VI, a vif and a bridge, is read by tshark without complaint, and
  * says where each frame was seen, which way it went and by which path it came.
  */
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -77,5 +77,20 @@ describe('a capture of a running lab', () => {
     const { code, stderr } = await user.run('capture', 'alpha.eth0.vi99', '-w', '-');
     expect(code).not.toBe(0);
     expect(stderr).toContain('saw alpha.eth0.vi99; there are: alpha.eth0.vi0');
+  });
+
+  it('of a guest goes on where the guest goes', { timeout: TIMEOUT_MS }, async ({ skip }) => {
+    skip(isMissing, reason);
+    const path = join(user.folder, 'moved.pcapng');
+    const capture = user.start('capture', 'b', '-w', path, '--json');
+    const bytes = (): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    await vi.waitFor(() => expect(bytes()).toBeGreaterThan(20_000), SOON);
+    await user.json('migrate', 'b', 'alpha', '--json');
+    const atMove = bytes();
+    await vi.waitFor(() => expect(bytes()).toBeGreaterThan(atMove + 20_000), SOON);
+    capture.child.kill('SIGINT');
+    expect((await capture.ended).code).toBe(0);
+    const places = fields(path, 'frame.interface_name').map(([place]) => place);
+    expect(places.filter((place, i) => place !== places[i - 1])).toEqual(['beta.b', 'alpha.b']);
   });
 });

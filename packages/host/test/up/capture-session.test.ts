@@ -1,11 +1,12 @@
-// A capture of one VI: what it sends and what is for it, and by which path that went.
+// A capture of one VI: what it sends and what is for it, and by which path that went. One of a guest, where it goes.
 import { expect, it } from 'vitest';
 import { CaptureDirection, readCapture } from '../../src/capture/index.js';
 import { parseLab } from '../../src/lab/index.js';
 import type { Captured, Collector } from '../../src/up/capture-desk.js';
+import type { WatchedPorts } from '../../src/ports/bridge-watch.js';
 import { CaptureSession } from '../../src/up/capture-session.js';
 import { findNamed } from '../../src/up/names.js';
-import { placeGuests } from '../../src/up/placement.js';
+import { moveGuest, placeGuests } from '../../src/up/placement.js';
 
 const lab = placeGuests(
   parseLab(`lab: 1
@@ -92,4 +93,46 @@ it("of a driver domain's VI has the path by which each frame was sent", async ()
       [4, inbound, 'fast'],
     ],
   });
+});
+
+it('of a guest leaves its old place before it begins at the new one, and follows no other guest', async () => {
+  const steps: string[] = [];
+  const stop = new AbortController();
+  const out: Uint8Array[] = [];
+  const bytes = new Uint8Array(60);
+  const joinBridge = (host: string, { into }: WatchedPorts, collector: Collector) => {
+    const place = into![0]!;
+    steps.push(`joins ${host} ${place}`);
+    const seen = { place, outgoing: true, timeUs: Date.now() * 1000, bytes, sender: null, receiver: null };
+    collector.frame(seen);
+    return Promise.resolve(() => {
+      collector.frame(seen); // the last batch
+      steps.push(`leaves ${host}`);
+      return Promise.resolve();
+    });
+  };
+  const session = new CaptureSession(
+    lab,
+    { joinWire: () => () => Promise.resolve(), joinBridge },
+    new Map(),
+    { target: findNamed(lab, 'a', ['guest']), count: 0, snapBytes: 0 },
+    {
+      write: (piece) => void out.push(piece.slice()),
+      note: () => undefined,
+      waitingBytes: 0,
+      stopped: stop.signal,
+    },
+  );
+  const over = session.run();
+  const moved = moveGuest(lab, 'a', 'alpha', 'beta', 7);
+  const [, beta] = moved.hosts;
+  session.guestMoved('b', 'beta', beta!);
+  session.guestMoved('a', 'gamma', beta!); // another guest of that name
+  session.guestMoved('a', 'alpha', beta!);
+  stop.abort();
+  expect(await over).toEqual({ frames: 4, lost: 0 });
+  expect(steps).toEqual(['joins alpha vif1.0', 'leaves alpha', 'joins beta vif7.0', 'leaves beta']);
+  const { packets, interfaces } = readCapture(Buffer.concat(out));
+  expect(interfaces.map(({ name }) => name)).toEqual(['alpha.a', 'beta.a']);
+  expect(packets.map((packet) => packet.interface.name)).toEqual(['alpha.a', 'alpha.a', 'beta.a', 'beta.a']);
 });
