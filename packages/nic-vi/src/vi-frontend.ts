@@ -155,7 +155,12 @@ export class ViFrontend implements FrontendAccelerator, FrameViHandler {
     this.frames = new FrameVi(ready.vi, ready.buses, ready.buffers, this);
     this.frames.replenish();
     this.answers.to(ControlMessage.remoteAddress, decodeAddress, (mac) => this.neighbours.across(mac));
-    this.answers.to(ControlMessage.localAddress, decodeAddress, (mac) => this.neighbours.here(mac));
+    // All at once (a group) is forgotten only for a half that tells of all again; one that does not would leave a device
+    // that sends nothing any more.
+    const retold = plan.fences === 'filters';
+    this.answers.to(ControlMessage.localAddress, decodeAddress, (mac) => {
+      return (retold || (mac[0]! & GROUP_BIT) === 0) && this.neighbours.here(mac);
+    });
     this.answers.to(ControlMessage.rate, decodeRate, (bytesPerSecond) => this.limit(bytesPerSecond));
     // The register says how it is by now, whatever a message or an event that was under way says.
     this.answers.to(ControlMessage.link, decodeLink, () => this.lookAtLink());

@@ -271,3 +271,15 @@ describe('removal of the shared frontend half', () => {
     expect(guest.delivered).toEqual([]);
   });
 });
+
+describe('what a device with one fence knows of its neighbours', () => {
+  const everybody = new Uint8Array(6).fill(0xff);
+
+  it('goes address by address: of a half that tells of none again nobody makes it forget all', async () => {
+    const { guest, device } = await sending();
+    expect(await guest.tell(everybody, 'here')).toBe(false);
+    expect(device.startTransmit(guest.frame(outgoing(1)), false)).toBe(Verdict.sent);
+    expect(await guest.tell(macOf(0xb), 'here')).toBe(true);
+    expect(device.startTransmit(guest.frame(outgoing(2)), false)).toBeGreaterThanOrEqual(Verdict.declined);
+  });
+});
