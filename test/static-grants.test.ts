@@ -110,3 +110,26 @@ test('a backend that does not answer in time delays the close by the limit and n
   expect(dom0.loop.now() - before).toBeLessThan(3000);
   await end();
 });
+
+test('a host that hung goes on after its guest gave it up: frames into pages that are mapped still are counted', async () => {
+  const { machine, run, left, right, end } = await linked(256);
+  const { memory } = right.guest;
+  const send = (serial: number): void => {
+    const bytes = tcp(serial, 300);
+    const frame = right.front.allocate(bytes.length)!;
+    memory.bytes.set(bytes, frame.home);
+    frame.describe(frame.home, bytes.length);
+    expect(right.front.startXmit(frame, false)).toBe(true);
+  };
+  machine.pauseDomain(0);
+  for (let serial = 0; serial < 3; serial++) send(serial);
+  await run(left.front.suspend());
+  const before = left.back.statistics().rxFrames;
+  machine.resumeDomain(0);
+  await run(left.front.resume());
+  await machine.settle(0);
+  expect(left.back.statistics()).toMatchObject({ rxFrames: before + 3 });
+  expect(left.stack.seen).toHaveLength(0);
+  expect(left.front.statistics().counters.rxUnread).toBe(3);
+  await end();
+});

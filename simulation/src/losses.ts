@@ -16,6 +16,7 @@ const NETFRONT = [
   'rxBadExtra',
   'rxBadLength',
   'rxNoBuffer',
+  'rxUnread',
   'fastTakenBack',
   'fastOverrun',
 ] as const;

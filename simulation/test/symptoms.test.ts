@@ -69,6 +69,7 @@ test.each([
   [674, 'groups that were wanted while the device connected were forgotten'],
   [2281, 'a frame was held to have been overtaken whose guest was having its flows spread anew'],
   [151, 'a guest that changed something while its driver domain was dead was refused by the next one'],
+  [4124, 'what a host that hung put on the rings of a guest that had given it up was lost without a count'],
 ] as const)(
   'seed %i: %s',
   async (seed, _symptom) => {

@@ -6,7 +6,7 @@
  * leaves. A breach of the backend only marks it and tells Netfront, which closes it from outside of the task
  * (XSA-90). `run` is the device's poll: NAPI's shape, one budget for all of the device's work.
  */
-import type { FrameSink } from '@netaccel/core-hooks';
+import type { FrameSink, SharedPages } from '@netaccel/core-hooks';
 import { initialiseRing } from '@netaccel/xen';
 import type { EventChannel, Task } from '@netaccel/xen';
 import { RX_RING_SLOTS, TX_RING_SLOTS } from '@netaccel/xen/netif';
@@ -24,6 +24,7 @@ import { TransmitPath } from './transmit.js';
 import { TransmitBuffers } from './transmit-buffers.js';
 import type { TransmitBufferOptions } from './transmit-buffers.js';
 import { TransmitRing } from './transmit-ring.js';
+import type { UnreadRings } from './unread.js';
 
 /** Frames that are taken at once when a connection ends. */
 const REST_BATCH = 64;
@@ -38,6 +39,8 @@ export interface ConnectionParts extends InstructionParts {
   readonly fill: FillOptions;
   /** The most that a plugin's queue holds. */
   readonly queueUnits: number;
+  /** Takes over receive rings that the backend may still write to. */
+  readonly unread: UnreadRings;
   /** A stopped queue goes again. */
   readonly onReady: () => void;
   /** The backend is not believed any more: close this connection. */
@@ -86,6 +89,8 @@ export class Connection {
   private whenDrained: (() => void) | null = null;
   private closed = false;
   private broken = false;
+  /** The backend may still put packets on the rings that are given back. */
+  private mayWrite = false;
 
   /** @throws MachineError when memory, grants or ports are not to be had; nothing is held then. */
   constructor(private readonly parts: ConnectionParts) {
@@ -176,10 +181,14 @@ export class Connection {
     this.task.raise();
   }
 
-  /** Gives everything back. What the stack still holds keeps its pages until it lets go. Idempotent. */
-  close(): void {
+  /**
+   * Gives everything back. What the stack still holds keeps its pages until it lets go. Idempotent.
+   * @param backendGone it has let go of the rings. Otherwise receive rings go to `parts.unread`, unless it is not believed.
+   */
+  close(backendGone: boolean): void {
     if (this.closed) return;
     this.closed = true;
+    this.mayWrite = !backendGone && !this.broken;
     this.unhook();
     this.lastLook();
     this.transmit.close();
@@ -220,14 +229,18 @@ export class Connection {
   /** Makes one queue's rings and channels. What was got is in `releases`, whatever fails. */
   private openQueue(slow: SlowFlows, raise: () => void): QueueKeys {
     const { domain, backend, agreement, counters, firstIndex } = this.parts;
-    const shareRing = (): { address: number; ref: number } => {
+    const index = this.receiveRings.length;
+    const shareRing = (release: (page: SharedPages) => void): { address: number; ref: number } => {
       const page = domain.grants.share(backend, 1, 'write');
-      this.releases.push(() => page.release());
+      this.releases.push(() => release(page));
       initialiseRing(domain.memory, page.address, firstIndex);
       return { address: page.address, ref: page.refs[0]! };
     };
-    const tx = shareRing();
-    const rx = shareRing();
+    const tx = shareRing((page) => page.release());
+    const rx = shareRing((page) => {
+      if (this.mayWrite) this.parts.unread.keep(this.receiveRings[index]!, page);
+      else page.release();
+    });
     const transmitRing = new TransmitRing(
       domain.memory,
       tx.address,

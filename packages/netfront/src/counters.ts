@@ -45,6 +45,8 @@ export class Counters {
   rxGsoFixed = 0;
   /** Packets dropped because no private buffer was left to copy them to (untrusted backend). */
   rxNoBuffer = 0;
+  /** Packets that a backend put on a ring after the connection was closed here: one that hung, or was not waited for. */
+  rxUnread = 0;
   /** Events that brought no work. */
   spuriousEvents = 0;
 

@@ -24,6 +24,7 @@ import { connectError, connectionOptions } from './netfront-options.js';
 import type { NetfrontOptions, NetfrontState, StartOptions } from './netfront-options.js';
 import { FIRST_PAUSE_MS, Pauses } from './pauses.js';
 import type { TransmitPath } from './transmit.js';
+import { UnreadRings } from './unread.js';
 import { Waiters } from './waiters.js';
 import { WhileConnected } from './while-connected.js';
 
@@ -62,6 +63,8 @@ export class Device {
   /** The loop that follows the backend; null before start, and while suspended or stopping. */
   private worker: Worker | null = null;
   private beginning: Promise<void> = Promise.resolve();
+  /** What past backends may still write to. */
+  private readonly unread: UnreadRings;
   /** Told whenever something has changed. */
   readonly waiters = new Waiters();
 
@@ -76,6 +79,7 @@ export class Device {
     private readonly onTotals: (totals: AcceleratorStatistics) => void,
   ) {
     this.path = `device/vif/${options.handle}`;
+    this.unread = new UnreadRings(counters);
     this.backend = new BackendWatch(options.domain, {
       onState: () => {
         this.changed();
@@ -151,6 +155,8 @@ export class Device {
       this.log('warn', `closing: ${messageOf(error)}`);
     }
     this.closeConnection();
+    // A guest that stops may never see what its backend does afterwards.
+    if (!rest) this.unread.settle();
     await this.backend.end();
     this.changed();
   }
@@ -252,9 +258,12 @@ export class Device {
       this.agreement = await agree(domain.store, keys.backendPath, features, keys.trusted);
     } while (features !== this.changes.features);
     this.closeConnection();
+    // A backend that waits has let go of all that it had before.
+    this.unread.settle();
     this.connection = new Connection({
       ...connectionOptions(this.options, this.agreement, keys.vif),
       counters: this.counters,
+      unread: this.unread,
       wantedGroups: features.groups,
       onGroups: this.changes,
       onReady: () => this.options.onReady?.(),
@@ -346,7 +355,7 @@ export class Device {
 
   private closeConnection(): void {
     this.transmit = null;
-    this.connection?.close();
+    this.connection?.close(this.backend.isGone);
     this.connection = null;
     this.opened = false;
   }

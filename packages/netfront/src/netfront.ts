@@ -49,7 +49,8 @@ export class Netfront {
 
   /**
    * Takes the device down: the plugin is detached, the backend gets its time to let go, everything is given
-   * back. Frames that the stack still holds keep their pages until it releases them. Never rejects.
+   * back. Frames that the stack still holds keep their pages until it releases them. What a backend that did not let
+   * go in time puts on the rings afterwards, nobody counts. Never rejects.
    */
   stop(): Promise<void> {
     return this.device.stop();
@@ -59,8 +60,8 @@ export class Netfront {
    * Before the guest is saved or moved: no frame is taken any more (`startXmit` answers false), those that were
    * taken are sent, the plugin is detached, what the backend had for the guest is delivered, and the connection is
    * closed: nothing points to this host any more. Frames that could not be sent in time are counted as
-   * `txUnanswered`. A backend that does not answer delays it by `drainTimeoutMs` and `closeTimeoutMs` at most.
-   * Never rejects.
+   * `txUnanswered`. A backend that does not answer delays it by `drainTimeoutMs` and `closeTimeoutMs` at most; what it
+   * puts on the rings after that is counted as `rxUnread` with the next connection. Never rejects.
    */
   suspend(): Promise<void> {
     return this.device.suspend();

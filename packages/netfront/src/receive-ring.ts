@@ -179,6 +179,28 @@ export class ReceiveRing {
     return this.ring.arm(waiting + 1) !== waiting;
   }
 
+  /**
+   * Takes what the backend put on the ring when nobody received any more. Called once it has let go of the ring; what is
+   * in the pages is not looked at, they may be gone.
+   * @returns how many packets, without those that it answered with an error and so counts itself. Zero when it claims
+   * more than it was given room for: nothing that the ring says is believed then.
+   */
+  unread(): number {
+    const { ring, words, scan } = this;
+    const end = (ring.consumed + this.available()) >>> 0;
+    let packets = 0;
+    while (ring.consumed !== end) {
+      const word = words[(ring.slot(ring.consumed) >>> 2) + FLAGS_STATUS]!;
+      const flags = firstHalf(word);
+      const plain = (flags & NOT_PLAIN) === 0;
+      const slots = plain ? 1 : scan.scan(ring, flags, end);
+      if (slots === 0) break;
+      ring.consumed = (ring.consumed + slots) >>> 0;
+      if (plain ? secondHalf(word) <= MOST_STATUS : !scan.failed(slots)) packets++;
+    }
+    return packets;
+  }
+
   /** The connection is over: posted pages come home; all pages go when the last frame is released. */
   retire(): void {
     for (let slot = 0; slot < RX_RING_SLOTS; slot++) if (this.pageOf[slot] !== NOBODY) this.recycle(slot);

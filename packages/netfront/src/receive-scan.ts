@@ -106,6 +106,12 @@ export class PacketScan {
     }
   }
 
+  /** Whether any fragment of the packet of so many slots that was copied out says that it went wrong. */
+  failed(slots: number): boolean {
+    for (let i = 0; i < slots; i++) if (this.isExtra[i] === 0 && this.statuses[i]! < 0) return true;
+    return false;
+  }
+
   /** Judges extra information. What is known and was not asked for is skipped, as Linux does. */
   private extra(type: number, kind: number, size: number): void {
     if (type === ExtraType.none || type > ExtraType.xdp) this.verdict = 'rxBadExtra';

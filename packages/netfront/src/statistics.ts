@@ -72,7 +72,7 @@ export function merge(
     txErrors: c.txErrors + accelerated.txErrors,
     rxErrors: c.rxErrors + accelerated.rxErrors,
     txDropped: c.txDropped + c.txBadLength + c.txUnsupported,
-    rxDropped: c.rxMalformed + c.rxBadExtra + c.rxBadLength + c.rxNoBuffer + c.fastOverrun,
+    rxDropped: c.rxMalformed + c.rxBadExtra + c.rxBadLength + c.rxNoBuffer + c.rxUnread + c.fastOverrun,
     accelerated,
     declines,
     counters: Object.assign({}, counters),

@@ -48,6 +48,7 @@ const NETFRONT_LOSSES: Words = {
   rxBadExtra: 'packets with extra information that cannot be',
   rxBadLength: 'packets of a length that cannot be',
   rxNoBuffer: 'packets without a private buffer left for them',
+  rxUnread: 'packets that the backend put on a ring after the connection was closed',
   fastTakenBack: 'frames that a plugin took and never completed',
   fastOverrun: 'frames that a plugin delivered beyond all bounds',
 };
