@@ -1,13 +1,15 @@
 /**
- * The frontend on a real host: opens the domain and the TAP, runs the core until it is told to end, and logs each
- * change.
+ * The frontend on a real host: opens the domain and the TAP, runs the core until it is told to end, through saves and
+ * restores of the guest, and logs each change.
  */
 import { openNativeDomain } from '@netaccel/xen/native';
 import { Interrupt } from '../commands/interrupt.js';
 import { ExitCode, printJson } from '../commands/output.js';
 import { InterfaceControl, TapDevice, loadLibc, openTap } from '../tap/index.js';
 import type { Libc } from '../tap/index.js';
-import { XenFrontend } from './frontend.js';
+import type { ConnectedVif } from './frontend.js';
+import { serveLives } from './lives.js';
+import type { LivesOptions } from './lives.js';
 
 /** What the command line says. */
 export interface FrontendFlags {
@@ -45,19 +47,22 @@ async function serve(
   flags: FrontendFlags,
   libc: Libc,
   descriptor: number,
-  interrupt: Interrupt,
+  { signal }: Interrupt,
 ): Promise<void> {
-  const domain = await openNativeDomain({
-    ...(flags.store !== undefined && { store: flags.store }),
-    log: (level, message) => {
-      if (level !== 'debug') record({ event: 'message', level, message });
-    },
-    onStore: (lost) => {
-      record({ event: 'store', state: lost === null ? 'connected' : 'lost', reason: lost });
-    },
-  });
-  try {
-    const frontend = new XenFrontend({
+  const tap = new ConfiguredTap(libc, flags);
+  const lives: LivesOptions = {
+    open: (onRestored) =>
+      openNativeDomain({
+        ...(flags.store !== undefined && { store: flags.store }),
+        log: (level, message) => {
+          if (level !== 'debug') record({ event: 'message', level, message });
+        },
+        onStore: (lost) => {
+          record({ event: 'store', state: lost === null ? 'connected' : 'lost', reason: lost });
+        },
+        onRestored,
+      }),
+    frontend: (domain) => ({
       domain,
       handle: flags.vif,
       device: new TapDevice(libc, { name: flags.tap, descriptor }, domain.memory.bytes, FRAGMENTS),
@@ -68,33 +73,38 @@ async function serve(
       record: (line) => {
         record({ ...line });
       },
-    });
-    try {
-      const vif = await frontend.start(interrupt.signal);
-      configure(libc, flags, vif.mac, vif.mtu);
-      record({ event: 'started', domain: domain.id, vif: flags.vif, tap: flags.tap, ...vif });
-      await interrupt.asked;
-    } finally {
-      const { counters } = domain;
-      record({ event: 'stopping', counters: { ...counters }, state: frontend.describe() });
-      await frontend.stop();
-      record({ event: 'stopped', ledger: domain.ledger() });
-    }
-  } finally {
-    domain.close();
-  }
+    }),
+    onConnected: (vif) => {
+      tap.configure(vif);
+    },
+    record,
+  };
+  await serveLives(lives, signal);
 }
 
-/** Makes the interface what the vif is, and switches it on. */
-function configure(libc: Libc, { tap, address }: FrontendFlags, mac: string, mtu: number): void {
-  const control = new InterfaceControl(libc);
-  try {
-    control.setMacAddress(tap, mac);
-    control.setMtu(tap, mtu);
-    for (const one of address) control.setAddress(tap, one);
-    control.setUp(tap);
-  } finally {
-    control.close();
+/** The interface: what the vif is, with the addresses that were asked for, and on. Left alone while that holds. */
+class ConfiguredTap {
+  private last: ConnectedVif | null = null;
+
+  constructor(
+    private readonly libc: Libc,
+    private readonly flags: FrontendFlags,
+  ) {}
+
+  configure(vif: ConnectedVif): void {
+    const { libc, last } = this;
+    const { tap, address } = this.flags;
+    const control = new InterfaceControl(libc);
+    try {
+      if (last?.mac !== vif.mac) control.setMacAddress(tap, vif.mac);
+      if (last?.mtu !== vif.mtu) control.setMtu(tap, vif.mtu);
+      if (last !== null) return;
+      for (const one of address) control.setAddress(tap, one);
+      control.setUp(tap);
+    } finally {
+      control.close();
+      this.last = vif;
+    }
   }
 }
 

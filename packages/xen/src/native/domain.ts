@@ -16,6 +16,7 @@ import { NativeError } from './error.js';
 import { NativeEvents } from './events.js';
 import { NativeForeign } from './foreign.js';
 import { NativeGrants } from './grants.js';
+import { LifeWatch } from './life-watch.js';
 import { loadNativeLibc } from './libc.js';
 import type { NativeLibc } from './libc.js';
 import { DomainRounds } from './loop.js';
@@ -48,12 +49,16 @@ export async function openNativeDomain(options: NativeDomainOptions = {}): Promi
   const loop = new DomainRounds(libc, counters);
   const storePath = options.store ?? findStore();
   const isDevice = storePath.startsWith('/dev/') || storePath.startsWith('/proc/');
+  const life = new LifeWatch();
   let store: NativeStore | undefined;
   try {
     store = await NativeStore.open({
       connect: async () => (isDevice ? openStoreDevice(libc, loop, storePath) : connectSocket(storePath)),
       clock: loop,
-      onStore: options.onStore ?? (() => undefined),
+      onStore: (lost) => {
+        if (lost === null) life.expect();
+        options.onStore?.(lost);
+      },
       onHandlerError: (error) => {
         queueMicrotask(() => {
           throw error;
@@ -61,9 +66,16 @@ export async function openNativeDomain(options: NativeDomainOptions = {}): Promi
       },
     });
     const id = await readDomainId(store, isDevice);
+    // Relative, so that it is this domain's whatever its number.
+    if (isDevice && options.onRestored !== undefined) await life.begin(store);
     store.setHome(`/local/domain/${id}`);
     const arena = new Arena(libc, options.arenaBytes);
     const devices = openDevices(libc, arena, loop, counters);
+    life.whenOver = () => {
+      devices.events.abandon();
+      store?.close();
+      options.onRestored?.();
+    };
     return new OpenDomain({ ...devices, id, arena, loop, store, storePath, counters }, options.log);
   } catch (error) {
     store?.close();

@@ -16,7 +16,7 @@ import { openDevice } from './devices.js';
 import { errnoName } from './error.js';
 import type { NativeLibc } from './libc.js';
 import type { DomainRounds } from './loop.js';
-import type { NativeCounters } from './types.js';
+import type { Interest, NativeCounters } from './types.js';
 
 const PORT_BYTES = 4;
 /** The device takes and gives a page of ports at a time. */
@@ -32,7 +32,12 @@ export class NativeEvents implements EventChannels {
   private readonly words: Uint32Array;
   private readonly scratch: Address;
   private readonly scratchAddress: number;
+  private readonly interest: Interest;
   private closed = false;
+  /** The ports are void. */
+  private abandoned = false;
+  /** The descriptor stays open for as long as the process lives. */
+  private kept = false;
 
   constructor(
     private readonly libc: NativeLibc,
@@ -44,7 +49,7 @@ export class NativeEvents implements EventChannels {
     this.scratch = arena.scratch >>> 2;
     this.scratchAddress = arena.base + arena.scratch;
     this.descriptor = openDevice(libc, Device.events);
-    loop.whenReadable(this.descriptor, () => {
+    this.interest = loop.whenReadable(this.descriptor, () => {
       this.deliver();
     });
   }
@@ -56,6 +61,7 @@ export class NativeEvents implements EventChannels {
 
   /** A port that `peer` may bind. */
   allocateUnbound(peer: DomainId, handler: () => void): EventChannel {
+    this.checkAlive();
     const port = this.request(EventRequest.bindUnbound, peer, 0);
     if (port < 0)
       throw new MachineError(
@@ -68,6 +74,7 @@ export class NativeEvents implements EventChannels {
 
   /** Binds a port that `peer` allocated for this domain; the local side is pending at once. */
   bindInterdomain(peer: DomainId, remote: Port, handler: () => void): EventChannel {
+    this.checkAlive();
     const port = this.request(EventRequest.bindInterdomain, peer, remote);
     if (port < 0)
       throw new MachineError(
@@ -101,17 +108,33 @@ export class NativeEvents implements EventChannels {
     if (this.unmasks.length > 0) this.sendUnmasks();
   }
 
+  /**
+   * The domain was restored: its ports are void, and their numbers may be somebody else's by now. The kernel is asked
+   * nothing about them any more; and where there were ports the descriptor stays open, for Linux looks each port's
+   * interrupt up when it is unbound, also by a close, and stops at a BUG when there is none (drivers/xen/evtchn.c,
+   * `evtchn_unbind_from_user`). Idempotent.
+   */
+  abandon(): void {
+    if (this.closed || this.abandoned) return;
+    this.abandoned = true;
+    this.kept = this.channels.size > 0;
+    this.interest.close();
+    this.notices.length = 0;
+    this.unmasks.length = 0;
+  }
+
   /** Closes the device, and with it all ports. Idempotent. */
   close(): void {
     if (this.closed) return;
     this.flush();
     this.closed = true;
     for (const channel of [...this.channels.values()]) channel.close();
-    this.libc.close(this.descriptor);
+    if (!this.kept) this.libc.close(this.descriptor);
   }
 
   /** A channel has something to say at the round's end. */
   putOff(kind: 'notices' | 'unmasks', channel: NativeChannel): void {
+    if (this.abandoned) return;
     this[kind].push(channel);
     this.loop.schedule();
   }
@@ -122,7 +145,12 @@ export class NativeEvents implements EventChannels {
     if (channel.unmasked) this.sendUnmasks();
     this.channels.delete(channel.port);
     // With the descriptor go all ports.
-    if (!this.closed) this.request(EventRequest.unbind, channel.port, 0);
+    if (!this.closed && !this.abandoned) this.request(EventRequest.unbind, channel.port, 0);
+  }
+
+  private checkAlive(): void {
+    if (this.abandoned)
+      throw new MachineError('CLOSED', 'this domain was restored since it was opened: open it anew');
   }
 
   private deliver(): void {

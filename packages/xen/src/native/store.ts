@@ -158,7 +158,8 @@ export class NativeStore implements Store {
       token: watch.token,
       remove: async () => {
         this.standing.delete(standing);
-        await standing.set?.remove();
+        // With the store go all watches.
+        if (!this.closed) await standing.set?.remove();
       },
     };
   }

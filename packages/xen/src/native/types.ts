@@ -25,6 +25,12 @@ export interface NativeDomainOptions {
   readonly log?: (level: LogLevel, message: string) => void;
   /** Told when the connection to the store is lost, with the reason, and when it is back, with null. */
   readonly onStore?: (lost: string | null) => void;
+  /**
+   * Told once, when a guest finds that it was restored from a file or moved to another host: its number may be another
+   * one, and its grants, ports and watches are void. By then the store is closed and the kernel is asked nothing about
+   * the old ports any more. Stop the drivers, close the domain, and open it anew. Never called in domain 0.
+   */
+  readonly onRestored?: () => void;
   /** The C library; the process's own, by koffi, when left out. Tests pass a scripted one. */
   readonly libc?: NativeLibc;
 }
