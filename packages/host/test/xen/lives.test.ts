@@ -20,9 +20,11 @@ function closable(store: Store): { readonly store: Store; close(): void } {
   return {
     store: new Proxy(store, {
       get: (target, name: keyof Store) => {
-        const method = target[name].bind(target) as (...values: unknown[]) => Promise<unknown>;
+        const method = Reflect.get(target, name) as (...values: unknown[]) => Promise<unknown>;
         return (...values: unknown[]) =>
-          open ? method(...values) : Promise.reject(new StoreError('ECLOSED', 'the store is closed'));
+          open
+            ? (Reflect.apply(method, target, values) as Promise<unknown>)
+            : Promise.reject(new StoreError('ECLOSED', 'the store is closed'));
       },
     }),
     close: () => {

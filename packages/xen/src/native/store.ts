@@ -96,9 +96,11 @@ export class NativeStore implements Store {
     this.home = path;
   }
 
-  /** Watches that are set. */
+  /** Watches that are set by others than the domain itself, whose own are relative: set before there was a home. */
   get watches(): number {
-    return this.standing.size;
+    let count = 0;
+    for (const { path } of this.standing) if (/^[/@]/.test(path)) count++;
+    return count;
   }
 
   /** Whether there is a connection. */

@@ -77,6 +77,7 @@ describe('a domain that is restored', () => {
       await domain.store.watch('device', () => undefined);
       await rounds();
       expect(restored).toBe(0);
+      expect(domain.ledger()).toMatchObject({ ports: 1, watches: 1 });
       channel.notify();
       await restore(to);
       await until(() => restored > 0);
