@@ -15,7 +15,7 @@ type Line = { readonly event: string } & Readonly<Record<string, unknown>>;
 const NOTHING = { pages: 0, grants: 0, mappings: 0, ports: 0, timers: 0, tasks: 0 };
 
 /** A store that its owner can close: after that every call fails, as that of a real host does. */
-function closable(store: Store): { readonly store: Store; close(): void } {
+function closable(store: Store): { readonly store: Store; readonly close: () => void } {
   let open = true;
   return {
     store: new Proxy(store, {
@@ -23,7 +23,7 @@ function closable(store: Store): { readonly store: Store; close(): void } {
         const method = Reflect.get(target, name) as (...values: unknown[]) => Promise<unknown>;
         return (...values: unknown[]) =>
           open
-            ? (Reflect.apply(method, target, values) as Promise<unknown>)
+            ? Reflect.apply(method, target, values)
             : Promise.reject(new StoreError('ECLOSED', 'the store is closed'));
       },
     }),
