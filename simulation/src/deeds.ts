@@ -89,6 +89,13 @@ export class Deeds {
     this.actions.length = 0;
   }
 
+  /** Nobody waits any more for a guest to boot whose device does not connect: it stays dead, and may boot again. */
+  giveUpBoots(): void {
+    for (const [work, by] of this.working)
+      if (SIDES.some((side) => by === `${side} guest` && this.lab.isDead(side, 'guest')))
+        this.working.delete(work);
+  }
+
   /** Does what is due. No promise has anything left to do at this moment, so a domain that dies is dead. */
   actAll(at: number): void {
     for (let next = this.actions[0]; next !== undefined && next.step <= at; next = this.actions[0]) {
@@ -100,12 +107,15 @@ export class Deeds {
       if (this.waiting[i]!.step <= at) this.waiting.splice(i, 1)[0]!.act();
   }
 
-  /** A dead domain boots again; resolves when it serves, or its device is connected. */
+  /**
+   * A dead domain boots again; resolves when it serves, or its device is connected. A guest without a driver domain
+   * waits for that; at the end it stays dead, for whoever boots its driver domain to boot.
+   */
   async boot(side: Side, id: Role): Promise<void> {
     const { lab } = this;
     // A guest's vif is made by the toolstack, which is in the driver domain.
     if (id === 'guest' && lab.isDead(lab.placeOf(side), 'driver')) {
-      this.again(() => this.work(side, id, () => this.boot(side, id)));
+      if (!this.ended) this.again(() => this.work(side, id, () => this.boot(side, id)));
       return;
     }
     await lab.restart(side, id);

@@ -184,13 +184,17 @@ class Run {
     // A host that hangs goes on when its time is over: whoever waits for it is to give up before.
     if (!this.deeds.hanging)
       for (const side of SIDES) for (const id of ['driver', 'guest'] as const) lab.pause(side, id, false);
+    // A boot does not end when there was no memory, grant or port for its device: an operator's way out is another.
+    const cancel = lab.lab.lab.clock.after(RECONNECT_MS, () => {
+      if (this.excusedConnect()) this.deeds.giveUpBoots();
+    });
     await this.until('what was begun ends', () => {
       this.deeds.actAll(Infinity);
       return this.deeds.over;
     });
-    for (const side of SIDES)
-      for (const id of ['driver', 'guest'] as const)
-        if (lab.isDead(side, id)) await this.during(this.deeds.boot(side, id));
+    cancel();
+    for (const id of ['driver', 'guest'] as const)
+      for (const side of SIDES) if (lab.isDead(side, id)) await this.during(this.deeds.boot(side, id));
     for (const traffic of lab.traffic) traffic.stop();
     for (const side of SIDES) await this.usual(side);
     for (const side of SIDES) await this.reconnected(side);

@@ -70,6 +70,12 @@ test.each([
   [2281, 'a frame was held to have been overtaken whose guest was having its flows spread anew'],
   [151, 'a guest that changed something while its driver domain was dead was refused by the next one'],
   [4124, 'what a host that hung put on the rings of a guest that had given it up was lost without a count'],
+  [13112, 'a guest could not move, since two guests with copies of their pages had left it no room'],
+  [
+    20428,
+    'a guest waited at the end for a driver domain that had had no memory to boot, and nobody booted it',
+  ],
+  [50701, 'a guest that booted when there was no port for its device was waited for and not booted again'],
 ] as const)(
   'seed %i: %s',
   async (seed, _symptom) => {
