@@ -76,6 +76,8 @@ test.each([
     'a guest waited at the end for a driver domain that had had no memory to boot, and nobody booted it',
   ],
   [50701, 'a guest that booted when there was no port for its device was waited for and not booted again'],
+  [50002, 'a guest whose driver domain had no memory for its vif when it booted took itself for connected'],
+  [51870, 'a frame whose number the wire had changed was held to have arrived twice'],
 ] as const)(
   'seed %i: %s',
   async (seed, _symptom) => {

@@ -206,9 +206,15 @@ export class Netback implements FrameSink {
 
   private async begin(): Promise<void> {
     if (this.stopping !== null) return;
-    const { store } = this.options.domain;
-    this.buffers = new TransmitBuffers(this.options.domain.pages, this.limits);
-    this.buffers.onHome = () => this.connection?.raise();
+    const { domain } = this.options;
+    const { store } = domain;
+    try {
+      this.takeBuffers();
+    } catch (error) {
+      // A guest that a backend before this one served takes itself for connected: the vif starts all the same, and a
+      // connection that cannot be made is closed, with its reason.
+      domain.log('warn', `vif ${this.path}: ${message(error)}; tried again when the guest connects`);
+    }
     this.watches.push(await store.watch(`${this.path}/rate`, () => void this.readRate(), { depth: 0 }));
     for (const key of ['mac', 'ip'])
       this.watches.push(
@@ -272,7 +278,7 @@ export class Netback implements FrameSink {
         headroom: this.features.xdpHeadroom ? keys.headroom : 0,
       },
       network,
-      buffers: this.buffers!,
+      buffers: this.takeBuffers(),
       credit: this.credit,
       multicast: this.multicast,
       own: this.own,
@@ -292,6 +298,15 @@ export class Netback implements FrameSink {
     };
     await watch('mtu', () => void this.readIdentity());
     if (this.features.multicastControl) await watch(MULTICAST_KEY, () => void this.readMulticastControl());
+  }
+
+  /** The vif's buffers, got at its start, or when a guest connects if there was no memory for them then. */
+  private takeBuffers(): TransmitBuffers {
+    if (this.buffers === null) {
+      this.buffers = new TransmitBuffers(this.options.domain.pages, this.limits);
+      this.buffers.onHome = () => this.connection?.raise();
+    }
+    return this.buffers;
   }
 
   /** What a guest may change while it is connected: the room before received data. */

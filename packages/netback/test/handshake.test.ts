@@ -401,6 +401,44 @@ describe('the frontend’s keys', () => {
   });
 });
 
+describe('a backend that takes over a connected guest, and has no memory for its buffers', () => {
+  /** The store as a backend left it that served, and died; the next one has no memory the first `times`. */
+  async function takenOver(times: number): Promise<VifLab> {
+    let asked = 0;
+    const faults: Faults = {
+      exhausted: (domain, what) => domain === 0 && what === 'pages' && asked++ < times,
+    };
+    const lab = await VifLab.make({ faults });
+    await lab.run(lab.frontend.connect());
+    await lab.run(lab.back.store.write(`${lab.backPath}/state`, String(XenbusState.Connected)));
+    await lab.run(lab.netback.start());
+    await lab.settle();
+    return lab;
+  }
+
+  test('at its start gets them when it connects: the guest took itself for connected, and nobody answered it', async () => {
+    const lab = await takenOver(1);
+    expect(await lab.backState()).toBe(XenbusState.Connected);
+    expect(await talks(lab)).toBe(true);
+    expect(await lab.end()).toEqual(CLEAN_END);
+  });
+
+  test('then either says so by Closing, and serves the next connection', async () => {
+    const lab = await takenOver(2);
+    expect(await lab.backState()).toBe(XenbusState.Closing);
+    expect(await lab.run(lab.back.store.read('error/backend/vif/1/0/error'))).toContain('pages');
+    await lab.run(lab.frontend.state(XenbusState.Closed));
+    await lab.settle();
+    lab.frontend.release();
+    await lab.run(lab.frontend.state(XenbusState.Initialising));
+    await lab.settle();
+    await lab.run(lab.frontend.connect());
+    await lab.settle();
+    expect(await talks(lab)).toBe(true);
+    expect(await lab.end()).toEqual(CLEAN_END);
+  });
+});
+
 test('rings that a crashed backend left half used are taken up where its responses end', async () => {
   const lab = await VifLab.make();
   await lab.run(lab.netback.start());
