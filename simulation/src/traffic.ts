@@ -283,9 +283,14 @@ export class Traffic {
     put(into, at + SEQUENCE + 2, sequence & 0xffff);
     put(into, at + FLOW, flow);
     put(into, at + LENGTH, length);
-    const start = startOf[(BODY * 31 + sequence * 7 + flow) & 0xff]!;
+    const start = startOf[(BODY * 31 + fold(sequence) * 7 + flow) & 0xff]!;
     into.set(pattern.subarray(start, start + length - BODY), at + BODY);
   }
+}
+
+/** One byte that changes with each bit of a number: a body belongs to one number, also when the wire changes that. */
+function fold(sequence: number): number {
+  return (sequence ^ (sequence >>> 8) ^ (sequence >>> 16) ^ (sequence >>> 24)) & 0xff;
 }
 
 /** Four bytes in network order. */
