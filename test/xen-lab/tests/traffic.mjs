@@ -8,6 +8,8 @@ const quick = process.argv.includes('--quick');
 /** Seconds. */
 const IPERF = quick ? { tcp: 3, udp: 1, offloads: 1 } : { tcp: 4, udp: 3, offloads: 2 };
 const ECHOES = 1000;
+/** Frames on the wire for one of the daemon's, at least, where segments are large. */
+const SEGMENT_FRAMES = 4;
 const figures = {};
 
 async function traffic(backend) {
@@ -34,8 +36,10 @@ async function operations(backend) {
   await check('1 traffic', backend.driver, 'operations per frame', () => {
     const [best] = loads;
     if (best === undefined) throw new Error('the daemon logged no load');
-    const { systemCallsPerFrame: calls, grantOperationsPerFrame: grants, gbps } = best;
+    const { systemCallsPerFrame: calls, grantOperationsPerFrame: grants, gbps, frames, wireFrames } = best;
     const text = `at ${gbps} Gbit/s: ${calls} system calls, ${grants} grant operations a frame`;
+    // Beside all else that CI does at the time, TCP may send no large segments, which the limits are for.
+    if (quick && wireFrames < SEGMENT_FRAMES * frames) return `${text}; not judged: no large segments`;
     if (calls > 0.5 || grants > 0.2) throw new Error(`expected at most 0.5 and 0.2; ${text}`);
     return text;
   });
