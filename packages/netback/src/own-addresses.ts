@@ -21,7 +21,14 @@ const EtherType = {
 } as const;
 const Next = { udp: 17, icmpv6: 58, hopByHop: 0 } as const;
 /** Types of ICMPv6: group reports, and of neighbour discovery those that a host sends (RFC 2710, 3810, 4861). */
-const Icmp = { listenerReport: 131, listenerDone: 132, solicitation: 133, neighbour: 135, advertisement: 136, listenerReport2: 143 } as const; // prettier-ignore
+const Icmp = {
+  listenerReport: 131,
+  listenerDone: 132,
+  solicitation: 133,
+  neighbour: 135,
+  advertisement: 136,
+  listenerReport2: 143,
+} as const;
 
 const SOURCE_AT = 6;
 const TYPE_AT = 12;
