@@ -32,19 +32,22 @@ const store = 'packages/xen/test/store/';
 
 /** What each limit of a vif is for, and where it is tested. @type {Record<string, [string, string]>} */
 const vifLimits = {
-  maxQueues: ['queues of a vif', `${netback}handshake.test.ts`],
+  maxQueues: ['queues of a vif', `${netback}frontend-keys.test.ts`],
   budget: ['packets of a queue before others have their turn', `${netback}transmit.test.ts`],
   smallBuffers: ['transmit buffers of 2 KiB', `${netback}transmit.test.ts`],
   largeBuffers: ['transmit buffers of 64 KiB', `${netback}transmit.test.ts`],
-  backlogBytes: ['bytes that wait per queue for receive buffers', `${netback}receive.test.ts`],
-  backlogFrames: ['frames that wait per queue for receive buffers', `${netback}receive.test.ts`],
-  drainTimeoutMs: ['ms that a frame waits', `${netback}receive.test.ts`],
+  backlogBytes: ['bytes that wait per queue for receive buffers', `${netback}backlog.test.ts`],
+  backlogFrames: ['frames that wait per queue for receive buffers', `${netback}backlog.test.ts`],
+  drainTimeoutMs: ['ms that a frame waits', `${netback}backlog.test.ts`],
   drainTimeoutWithoutNotifyMs: [
     'ms, for a guest that does not say when it posts',
-    `${netback}receive.test.ts`,
+    `${netback}backlog.test.ts`,
   ],
-  stallTimeoutMs: ['ms without receive buffers until the carrier goes down', `${netback}receive.test.ts`],
-  malformedInARow: ['malformed packets in a row until the vif is fenced', `${netback}transmit.test.ts`],
+  stallTimeoutMs: ['ms without receive buffers until the carrier goes down', `${netback}backlog.test.ts`],
+  malformedInARow: [
+    'malformed packets in a row until the vif is fenced',
+    `${netback}transmit-advisories.test.ts`,
+  ],
   multicastGroups: ['multicast groups', `${netback}multicast.test.ts`],
   staticGrants: ['pages that a queue’s guest may have kept mapped', `${netback}static-grants.test.ts`],
   probeTimeoutMs: ['ms that a plugin’s probe takes', `${netback}accelerator.test.ts`],

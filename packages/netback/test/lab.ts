@@ -191,6 +191,25 @@ export class VifLab {
     return this.run(this.back.store.readOptional(`${this.backPath}/${name}`));
   }
 
+  /** Publishes what the guest wrote on its first transmit ring and answers the responses. */
+  async exchange(): Promise<{ id: number; status: number }[]> {
+    this.frontend.queue.publish();
+    await this.settle();
+    return this.frontend.queue.responses();
+  }
+
+  /** Every queue of the guest sends a frame; each comes to the network, and is answered. */
+  async talks(): Promise<boolean> {
+    for (const queue of this.frontend.queues) {
+      const before = this.network.frames.length;
+      queue.packet(pattern(60));
+      queue.publish();
+      await this.settle();
+      if (queue.responses().length !== 1 || this.network.frames.length !== before + 1) return false;
+    }
+    return true;
+  }
+
   /** Stops the backend; afterwards both ledgers must show nothing. */
   async end(): Promise<{ back: object; guest: object; violations: readonly string[] }> {
     await this.run(this.netback.stop());

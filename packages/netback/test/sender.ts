@@ -15,6 +15,9 @@ export interface Meta {
   fragments?: readonly number[];
 }
 
+/** A received packet of one slot that says nothing besides its bytes. */
+export const plain = { flags: 0, slots: 1, gso: null };
+
 /** A vif and a pool of frames to send it. */
 export class Sender {
   readonly pool: FramePool;
