@@ -6,11 +6,12 @@
  * served. Vifs start and stop each at its own pace: one whose guest hangs delays no other.
  */
 import type { FrameSink } from '@netaccel/core-hooks';
-import { Worker } from '@netaccel/xen';
+import { BACKEND_REACTIONS, Worker, XenbusState, readState, statesToWrite, switchState } from '@netaccel/xen';
 import type { DomainId, XenbusStateName } from '@netaccel/xen';
 import { StoreError } from '@netaccel/xen/store';
 import type { Store, Watch } from '@netaccel/xen/store';
-import { message } from './handshake.js';
+import { writeDeviceKeys } from './device-keys.js';
+import { HOTPLUG_KEY, message } from './handshake.js';
 import { Netback } from './netback.js';
 import type { NetbackOptions } from './netback.js';
 
@@ -41,7 +42,8 @@ export interface NetbackDriverOptions extends Pick<
 > {
   /**
    * Makes the network side of a vif, before it starts; null to leave the vif alone. A vif whose network cannot be
-   * made (it throws, or rejects) is refused: the reason is logged and written where the toolstack looks.
+   * made (it throws, or rejects) is refused: the reason is logged and written where the toolstack looks, and the
+   * device is closed, so that a guest which a backend before this one left connected does not wait for ever.
    */
   network(vif: VifName): VifNetwork | null | Promise<VifNetwork | null>;
   /** Told each vif's published states. */
@@ -198,22 +200,52 @@ export class NetbackDriver {
         networkSettled: async () => network.settled?.(),
         onState: (state, reason) => this.options.onState?.(name, state, reason),
       });
-      network.attach(vif);
       served.opened = { vif, network };
+      network.attach(vif);
       await vif.start();
     } catch (error) {
-      await this.refused(key, name, error);
+      await this.refused(key, served, message(error));
     }
   }
 
-  /** Says why a vif is not served: to the operator, and where the toolstack looks. */
-  private async refused(key: string, name: VifName, error: unknown): Promise<void> {
+  /**
+   * Says why a vif is not served, to the operator and where the toolstack looks; lets go of what it had, and closes the
+   * device: as Linux's `xenbus_dev_fatal`, then `netback_remove`, when the probe of a vif fails. It stays refused until
+   * the toolstack makes it anew.
+   */
+  private async refused(key: string, served: Served, reason: string): Promise<void> {
     const { domain } = this.options;
-    domain.log('error', `vif ${key} does not start: ${message(error)}`);
-    this.options.onRefused?.(name, message(error));
-    await domain.store.write(`error/${ROOT}/${key}/error`, message(error)).catch((failed: unknown) => {
-      domain.log('debug', `vif ${key}: ${message(failed)}`);
+    const { name } = served;
+    const path = `${ROOT}/${key}`;
+    domain.log('error', `vif ${key} does not start: ${reason}`);
+    this.options.onRefused?.(name, reason);
+    await this.tell(key, () => domain.store.write(`error/${path}/error`, reason));
+    // Removed meanwhile: whoever did that takes it.
+    if (this.served.get(key) !== served) return;
+    const { opened } = served;
+    served.opened = null;
+    if (opened !== null)
+      await this.tell(key, () => {
+        opened.network.detach(opened.vif);
+        return opened.vif.stop(true);
+      });
+    await this.tell(key, async () => {
+      await writeDeviceKeys(domain.store, path, { [HOTPLUG_KEY]: null });
+      // What the store has is what a backend before this one left; what of the way down is gone is not gone again.
+      const left = await readState(domain.store, path);
+      for (const state of statesToWrite(left, BACKEND_REACTIONS.remove))
+        if (await switchState(domain.store, path, XenbusState[state]))
+          this.options.onState?.(name, state, reason);
     });
+  }
+
+  /** The store may be gone by now, and then there is nobody to tell. */
+  private async tell(key: string, work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.options.domain.log('debug', `vif ${key}: ${message(error)}`);
+    }
   }
 
   private remove(key: string, removed: boolean): void {

@@ -21,8 +21,9 @@ import type { Watch } from '@netaccel/xen/store';
 import { writeDeviceKeys } from './device-keys.js';
 
 /** Says that the vif is plugged into its network. */
-const HOTPLUG_KEY = 'hotplug-status';
+export const HOTPLUG_KEY = 'hotplug-status';
 const HOTPLUG_DONE = 'connected';
+
 /** What a handshake calls; none of these overlap. */
 export interface HandshakeParts {
   readonly domain: Domain;

@@ -116,7 +116,11 @@ describe('the backend daemon', () => {
       reason: 'no room for one more',
     });
     expect(await read('error/backend/vif/1/0/error')).toBe('no room for one more');
+    // Its guest may take itself for connected, to a backend that is no more.
+    expect(states(records, '1/0')).toEqual(['Refused', 'Closing', 'Closed']);
+    expect(await read('backend/vif/1/0/state')).toBe('6');
     expect(states(records, '2/0')).toEqual(['InitWait']);
+    expect(backend.report().map((report) => report.vif)).toEqual(['2/0']);
     await run(backend.stop());
   });
 
