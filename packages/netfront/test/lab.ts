@@ -2,6 +2,7 @@
  * One vif in a one-thread machine: a toolstack that writes its keys, a scripted backend, the real Netfront, and
  * a stack that remembers what it was given.
  */
+import { expect } from 'vitest';
 import { holdChain, releaseChain } from '@netaccel/core-hooks';
 import type { Frame, FrameSink, Memory } from '@netaccel/core-hooks';
 import { SimMachine } from '@netaccel/xen/sim';
@@ -225,6 +226,13 @@ export class VifLab {
     return taken;
   }
 
+  /** The backend publishes these receive responses, whatever they say. */
+  async put(...responses: Parameters<ScriptedBackend['queue']['raw']>[0][]): Promise<void> {
+    for (const response of responses) this.backend.queue.raw(response);
+    this.backend.queue.publishRx();
+    await this.settle();
+  }
+
   /** Stops the device; afterwards both ledgers must show nothing. */
   async end(): Promise<{ guest: object; back: object; violations: readonly string[] }> {
     this.stack.releaseHeld();
@@ -237,6 +245,16 @@ export class VifLab {
       violations: this.machine.audit.violations,
     };
   }
+}
+
+/** The device still works, and takes nothing of what came before for part of this; then it ends, and nothing is left. */
+export async function stillWorks(lab: VifLab): Promise<void> {
+  const before = lab.stack.frames.length;
+  expect(lab.backend.queue.put(pattern(100, 9))).toBe(true);
+  lab.backend.queue.publishRx();
+  await lab.settle();
+  expect(lab.stack.frames.slice(before).map((f) => f.bytes)).toEqual([pattern(100, 9)]);
+  expect(await lab.end()).toEqual(CLEAN_END);
 }
 
 /** `length` bytes that differ from place to place and from seed to seed. */

@@ -6,11 +6,11 @@
  * could come. Receive is judged by what the stack saw. Every seed is in the test's name.
  */
 import { describe, expect, test } from 'vitest';
-import { AcceleratorRegistry, Verdict } from '@netaccel/core-hooks';
-import type { FrontendAcceleratorDefinition } from '@netaccel/core-hooks';
+import { Verdict } from '@netaccel/core-hooks';
 import { Random } from '@netaccel/xen/sim';
-import { CLEAN_END, VifLab, serialOf, tcpFrame } from './lab.js';
-import { BackendHalf, PLUGIN, PluginDevice, ScriptedPlugin, notIp } from './scripted-plugin.js';
+import { rig } from './accelerator-rig.js';
+import { CLEAN_END, serialOf, tcpFrame } from './lab.js';
+import { PLUGIN, PluginDevice, notIp } from './scripted-plugin.js';
 
 const FLOWS = 12;
 
@@ -23,15 +23,12 @@ interface Trip {
 }
 
 async function make(seed: number) {
-  const registry = new AcceleratorRegistry<FrontendAcceleratorDefinition>();
-  const lab = await VifLab.connected({
+  const made = await rig({
     seed,
-    netfront: { registry, transmitBuffers: { small: 300, smallBytes: 2048, large: 2 } },
+    netfront: { transmitBuffers: { small: 300, smallBytes: 2048, large: 2 } },
   });
-  const plugin = new ScriptedPlugin();
-  const half = new BackendHalf(lab);
-  await lab.run(half.offer());
-  return { lab, registry, plugin, half, random: new Random(seed) };
+  await made.lab.run(made.half.offer());
+  return { ...made, random: new Random(seed) };
 }
 
 describe('transmit', () => {

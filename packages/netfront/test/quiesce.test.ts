@@ -4,10 +4,10 @@
  * frame is offered once `quiesce` has begun, and none comes once `remove` has begun.
  */
 import { expect, test } from 'vitest';
-import { AcceleratorRegistry } from '@netaccel/core-hooks';
 import type { FrontendAccelerator, FrontendAcceleratorDefinition } from '@netaccel/core-hooks';
-import { NOTHING_HELD, VifLab, tcpFrame } from './lab.js';
-import { BackendHalf, PLUGIN, ScriptedPlugin } from './scripted-plugin.js';
+import { rig } from './accelerator-rig.js';
+import { NOTHING_HELD, tcpFrame } from './lab.js';
+import { PLUGIN } from './scripted-plugin.js';
 
 const SEEDS = [1, 2, 3, 4];
 const ROUNDS = 500;
@@ -66,14 +66,11 @@ test.each(SEEDS)(
   async (seed) => {
     const random = randomOf(seed);
     const recorder = new Recorder();
-    const plugin = new ScriptedPlugin();
+    const { lab, registry, plugin, half } = await rig({ seed, audit: false });
     const definition: FrontendAcceleratorDefinition = {
       ...plugin.definition,
       newDevice: async (services) => recorder.wrap(await plugin.definition.newDevice(services)),
     };
-    const registry = new AcceleratorRegistry<FrontendAcceleratorDefinition>();
-    const lab = await VifLab.connected({ seed, audit: false, netfront: { registry } });
-    const half = new BackendHalf(lab);
     registry.register(definition);
     await lab.run(half.offer());
     await lab.settle();
