@@ -1,34 +1,15 @@
 // Which flows get a filter, when and in which order the guest is told, and which give way.
-import { ControlMessage, decodeAddress, decodeFilter, encodeStray } from '@netaccel/nic-vi';
+import { ControlMessage, decodeFilter, encodeStray } from '@netaccel/nic-vi';
 import type { FilterState, FlowSpec } from '@netaccel/nic-vi';
-import type { BackendAccelerator, ReceiveFence } from '@netaccel/core-hooks';
+import type { ReceiveFence } from '@netaccel/core-hooks';
 import { MailboxError } from '@netaccel/core-hooks';
-import { afterEach, describe, expect, it } from 'vitest';
-import plugin from '../src/index.js';
-import { FakeHost, announcement, broadcast, frameOf, macOf } from '@netaccel/nic-vi/testing';
-import type { FrameSpec, HostOptions } from '@netaccel/nic-vi/testing';
+import { describe, expect, it } from 'vitest';
+import { announcement, broadcast, frameOf, macOf } from '@netaccel/nic-vi/testing';
+import type { FrameSpec, FakeHost } from '@netaccel/nic-vi/testing';
+import { started } from './attached.js';
 
 const nothing = new Uint8Array(0);
 const ok = { ok: true, payload: nothing };
-let running: { host: FakeHost; backend: BackendAccelerator } | null = null;
-
-async function started(options: HostOptions = {}): Promise<{ host: FakeHost; vi: number }> {
-  const host = new FakeHost(options);
-  const backend = await plugin.probe(host.services);
-  running = { host, backend };
-  const { vi } = await host.setUp();
-  return { host, vi };
-}
-
-afterEach(async () => {
-  if (running === null) return;
-  const { host, backend } = running;
-  running = null;
-  await host.remove(backend);
-  const { vis, ...rest } = host.ledger();
-  expect(rest).toEqual({ shares: 0, maps: 0, ports: 0, subscriptions: 0, timers: 0 });
-  expect(vis).toBeLessThanOrEqual(1);
-});
 
 const ports = (filters: FilterState[]): number[] =>
   filters.map(({ spec }) => (spec as FlowSpec).localPort).sort((a, b) => a - b);
@@ -327,83 +308,5 @@ describe('the quota', () => {
     host.arrive(frameOf({ port: 2 }));
     await host.settle();
     expect(ports(host.control.filters(vi))).toEqual([1, 2]); // it can come back
-  });
-});
-
-describe('addresses', () => {
-  const macs = (host: FakeHost, type: number): number[] =>
-    host.told(type).map((payload) => decodeAddress(payload)[5]!);
-
-  it('that arrive from the wire are told once, and again after a while', async () => {
-    const { host } = await started();
-    for (let i = 0; i < 100; i++) host.arrive(announcement(macOf(0x21)));
-    host.arrive(frameOf({ from: macOf(0x22) }));
-    host.arrive(frameOf({ from: macOf(0x23), to: macOf(0x99) })); // between others: none of this guest's business
-    await host.settle();
-    expect(macs(host, ControlMessage.remoteAddress)).toEqual([0x21, 0x22]);
-    await host.advance(61_000, 1000);
-    for (let i = 0; i < 100; i++) host.arrive(announcement(macOf(0x21)));
-    await host.settle();
-    expect(macs(host, ControlMessage.remoteAddress)).toEqual([0x21, 0x22, 0x21]);
-  });
-
-  it.each([
-    ['a gratuitous ARP', announcement(macOf(0x21))],
-    ['any frame', frameOf({ from: macOf(0x21), to: macOf(0x22) })],
-  ])('feature 118: that leave the host by %s are here now, and are told at once', async (_what, bytes) => {
-    const { host } = await started();
-    host.arrive(announcement(macOf(0x21)));
-    host.leave(bytes);
-    host.leave(bytes);
-    await host.settle();
-    expect(macs(host, ControlMessage.localAddress)).toEqual([0x21]);
-    host.arrive(announcement(macOf(0x21))); // and away again
-    await host.settle();
-    expect(macs(host, ControlMessage.remoteAddress)).toEqual([0x21, 0x21]);
-  });
-
-  it('of groups, and its own, are none', async () => {
-    const { host } = await started();
-    host.arrive(frameOf({ from: broadcast }));
-    host.arrive(announcement(macOf(0xa)));
-    host.leave(announcement(macOf(0xa)));
-    host.leave(frameOf({ from: [3, 0, 0, 0, 0, 1] }));
-    await host.settle();
-    expect(host.told(ControlMessage.remoteAddress)).toEqual([]);
-    expect(host.told(ControlMessage.localAddress)).toEqual([]);
-  });
-
-  it('feature 119: that come in a flood cost a bounded number of messages', async () => {
-    const { host } = await started();
-    for (let i = 0; i < 10_000; i++) host.arrive(announcement([2, 9, 9, 9, i >>> 8, i & 255]));
-    const jobs = (running!.backend.describe() as { messages: { waiting: number } }).messages.waiting;
-    expect(jobs).toBeLessThanOrEqual(64);
-    await host.settle();
-    await host.settle();
-    expect(host.told(ControlMessage.remoteAddress).length).toBeLessThanOrEqual(64);
-  });
-
-  it('feature 86: that are here and could not be told make the guest forget all', async () => {
-    const { host } = await started();
-    for (let i = 0; i < 100; i++) host.arrive(announcement([2, 9, 9, 9, 0, i]));
-    host.leave(announcement(macOf(0x21)));
-    await host.settle();
-    await host.settle();
-    expect(macs(host, ControlMessage.localAddress)).toEqual([0xff]);
-    // What was told before is told anew when it is seen.
-    host.arrive(announcement([2, 9, 9, 9, 0, 3]));
-    host.leave(announcement(macOf(0x21)));
-    await host.settle();
-    expect(macs(host, ControlMessage.remoteAddress).filter((mac) => mac === 3)).toHaveLength(2);
-    expect(macs(host, ControlMessage.localAddress)).toEqual([0xff, 0x21]);
-  });
-});
-
-describe('the link', () => {
-  it('feature 80: is told as it is, and when it changes', async () => {
-    const { host } = await started();
-    for (const tell of host.links) tell(false);
-    await host.settle();
-    expect(host.told(ControlMessage.link).map(([up]) => up)).toEqual([1, 0]);
   });
 });

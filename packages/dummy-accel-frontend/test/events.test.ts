@@ -2,19 +2,16 @@
 import { Verdict } from '@netaccel/core-hooks';
 import type { AcceleratorStatistics, FrontendAccelerator } from '@netaccel/core-hooks';
 import { describe, expect, it } from 'vitest';
-import plugin from '../src/index.js';
-import { FakeGuest, FarEnd, frameOf, macOf } from '@netaccel/nic-vi/testing';
+import { frameOf, macOf } from '@netaccel/nic-vi/testing';
+import { A, B, connected } from './attached.js';
 
 async function made() {
-  const guest = new FakeGuest({ pages: 8 });
-  const far = new FarEnd(guest);
-  const device = await plugin.newDevice(guest.services);
-  await guest.tell(macOf(0xb));
-  const filter = guest.addFilter();
-  await guest.whilePolled(guest.tellFilter(filter), device);
-  return { guest, far, device, filter };
+  const live = await connected({ pages: 8 });
+  const filter = live.guest.addFilter();
+  await live.guest.whilePolled(live.guest.tellFilter(filter), live.device);
+  return { ...live, filter };
 }
-const incoming = (n = 0) => frameOf({ to: macOf(0xa), from: macOf(0xb), payload: [n, n >>> 8, 0, 0] });
+const incoming = (n = 0) => frameOf({ to: A, from: B, payload: [n, n >>> 8, 0, 0] });
 const totals = (device: FrontendAccelerator): AcceleratorStatistics => {
   const into = { txFrames: 0, txBytes: 0, txErrors: 0, rxFrames: 0, rxBytes: 0, rxErrors: 0 };
   device.statistics(into);

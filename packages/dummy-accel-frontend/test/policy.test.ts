@@ -1,36 +1,29 @@
 // What a guest's half keeps to by itself: its own addresses, and few frames in a VI that has to wait for credit.
-import { Verdict, reasonName } from '@netaccel/core-hooks';
+import { Verdict } from '@netaccel/core-hooks';
 import type { FrontendAccelerator } from '@netaccel/core-hooks';
 import { ControlMessage, encodeRate } from '@netaccel/nic-vi';
 import { describe, expect, it } from 'vitest';
 import plugin from '../src/index.js';
-import { FakeGuest, FarEnd, frameOf, macOf } from '@netaccel/nic-vi/testing';
-import type { FrameSpec, Script } from '@netaccel/nic-vi/testing';
+import { FakeGuest, macOf } from '@netaccel/nic-vi/testing';
+import type { FrameSpec } from '@netaccel/nic-vi/testing';
+import { connected, out, said } from './attached.js';
 
-async function made(script: Script = {}) {
-  const guest = new FakeGuest(script);
-  const far = new FarEnd(guest);
-  const device = await plugin.newDevice(guest.services);
-  await guest.tell(macOf(0xb));
-  return { guest, device, far };
-}
-const out = (spec: FrameSpec = {}) => frameOf({ to: macOf(0xb), from: macOf(0xa), ...spec });
 const offer = (device: FrontendAccelerator, guest: FakeGuest, spec: FrameSpec = {}): string => {
   const frame = guest.frame(out(spec));
   const verdict = device.startTransmit(frame, false);
   if (verdict !== Verdict.sent) frame.release();
-  return ['sent', 'busy'][verdict] ?? reasonName(verdict)!;
+  return said(verdict);
 };
 const tellRate = async (guest: FakeGuest, rate: number): Promise<boolean> =>
   (await guest.backend.request(ControlMessage.rate, encodeRate(rate))).ok;
 
 describe('feature 48: IP addresses that are checked', () => {
   it('are the only ones that frames go from; everything else is declined as it is', async () => {
-    const { guest, device } = await made({ handover: { addresses: [Uint8Array.of(10, 0, 0, 1)] } });
+    const { guest, device } = await connected({ handover: { addresses: [Uint8Array.of(10, 0, 0, 1)] } });
     expect(offer(device, guest)).toBe('sent');
     expect(offer(device, guest, { protocol: 6 })).toBe('sent');
     expect(offer(device, guest, { version: 6 })).toBe('spoofed');
-    const other = await made({ handover: { addresses: [Uint8Array.of(10, 0, 0, 9)] } });
+    const other = await connected({ handover: { addresses: [Uint8Array.of(10, 0, 0, 9)] } });
     expect(offer(other.device, other.guest)).toBe('spoofed');
     expect(other.far.look()).toEqual([]);
   });
@@ -46,11 +39,11 @@ describe('feature 121: two halves that name different MACs', () => {
 
 describe('feature 47: a VI with a rate limit', () => {
   it('holds few frames: the rest is busy, so that little is lost when it ends', async () => {
-    const { guest, device, far } = await made();
+    const { guest, device, far } = await connected();
     guest.control.addCredit(guest.vi, 0, 100_000);
     expect(await tellRate(guest, 1_000_000)).toBe(true);
-    const said = Array.from({ length: 6 }, (_, i) => offer(device, guest, { port: i }));
-    expect(said).toEqual(['sent', 'sent', 'sent', 'sent', 'busy', 'busy']);
+    const answers = Array.from({ length: 6 }, (_, i) => offer(device, guest, { port: i }));
+    expect(answers).toEqual(['sent', 'sent', 'sent', 'sent', 'busy', 'busy']);
     expect(device.checkReady()).toBe(false);
     expect(offer(device, guest, { vlan: 1 })).toBe('vlan'); // a decline stays a decline
     guest.control.addCredit(guest.vi, out().length, 100_000);
@@ -65,7 +58,7 @@ describe('feature 47: a VI with a rate limit', () => {
   });
 
   it('of a large rate holds as many as are sent in a tenth of a second', async () => {
-    const { guest, device } = await made();
+    const { guest, device } = await connected();
     guest.control.addCredit(guest.vi, 0, 100_000);
     await tellRate(guest, 20_000_000);
     let sent = 0;

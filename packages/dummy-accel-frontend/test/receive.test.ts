@@ -3,23 +3,13 @@ import { Checksum } from '@netaccel/core-hooks';
 import type { FrontendAccelerator } from '@netaccel/core-hooks';
 import { ControlMessage } from '@netaccel/nic-vi';
 import { describe, expect, it } from 'vitest';
-import plugin from '../src/index.js';
-import { FakeGuest, FarEnd, frameOf, macOf } from '@netaccel/nic-vi/testing';
-import type { Script } from '@netaccel/nic-vi/testing';
-
-interface Made {
-  guest: FakeGuest;
-  device: FrontendAccelerator;
-  far: FarEnd;
-}
-
-async function made(script: Script = {}): Promise<Made> {
-  const guest = new FakeGuest(script);
-  return { guest, far: new FarEnd(guest), device: await plugin.newDevice(guest.services) };
-}
+import { frameOf, macOf } from '@netaccel/nic-vi/testing';
+import type { FakeGuest } from '@netaccel/nic-vi/testing';
+import { attached } from './attached.js';
+import type { Attached } from './attached.js';
 
 /** Adds a filter that is open at once. */
-async function open({ guest, device }: Made, port = 80): Promise<number> {
+async function open({ guest, device }: Attached, port = 80): Promise<number> {
   const filter = guest.addFilter(port);
   const told = guest.tellFilter(filter);
   await guest.settle();
@@ -37,7 +27,7 @@ const held = (device: FrontendAccelerator): number =>
 
 describe('a frame that arrives', () => {
   it('is delivered as it is, and its buffer goes back to the NIC', async () => {
-    const it = await made();
+    const it = await attached();
     await open(it);
     for (let i = 0; i < 300; i++) {
       it.far.send(numbered(i));
@@ -51,7 +41,7 @@ describe('a frame that arrives', () => {
   });
 
   it('feature 64: has its checksum vouched for only when the NIC verified it', async () => {
-    const it = await made();
+    const it = await attached();
     await open(it);
     it.far.send(frameOf()); // UDP without a checksum
     it.far.send(frameOf().fill(1, 40, 42)); // with a wrong one
@@ -60,7 +50,7 @@ describe('a frame that arrives', () => {
   });
 
   it('costs budget, and never more than there is', async () => {
-    const it = await made();
+    const it = await attached();
     await open(it);
     for (let i = 0; i < 14; i++) it.far.send(numbered(i));
     expect(it.device.poll(5)).toBe(5);
@@ -71,7 +61,7 @@ describe('a frame that arrives', () => {
   });
 
   it('feature 59: for somebody else is not delivered; the other half gets a hint, one at a time', async () => {
-    const it = await made();
+    const it = await attached();
     const filter = it.guest.control.addFilter(it.guest.vi, { kind: 'mac', mac: macOf(0x66) });
     for (let i = 0; i < 5; i++) it.far.send(frameOf({ to: macOf(0x66) }));
     expect(it.device.poll(64)).toBe(5);
@@ -86,7 +76,7 @@ describe('a frame that arrives', () => {
 
 describe('a new filter', () => {
   it('feature 51, hole 2.16 #24: brings nothing to the stack until the slow path has delivered what went before', async () => {
-    const it = await made();
+    const it = await attached();
     const { guest, device, far } = it;
     guest.passed = () => false;
     const filter = guest.addFilter();
@@ -124,7 +114,7 @@ describe('a new filter', () => {
   });
 
   it('is opened in steps when the budget is small, and later frames stay behind earlier ones', async () => {
-    const it = await made();
+    const it = await attached();
     const { guest, device, far } = it;
     const filter = guest.addFilter();
     for (let i = 0; i < 8; i++) far.send(numbered(i));
@@ -147,7 +137,7 @@ describe('a new filter', () => {
   });
 
   it('does not hold back the others', async () => {
-    const it = await made();
+    const it = await attached();
     const { guest, device, far } = it;
     await open(it, 80);
     guest.passed = () => false;
@@ -163,7 +153,7 @@ describe('a new filter', () => {
   });
 
   it('that is told twice is one', async () => {
-    const it = await made();
+    const it = await attached();
     const { guest, device } = it;
     guest.passed = () => false;
     const filter = guest.addFilter();
@@ -178,7 +168,7 @@ describe('a new filter', () => {
   });
 
   it('that never opens costs the NIC its buffers, and nobody else anything', async () => {
-    const it = await made({ pages: 4 });
+    const it = await attached({ pages: 4 });
     const { guest, device, far } = it;
     guest.addFilter();
     for (let i = 0; i < 100; i++) {
@@ -195,7 +185,7 @@ describe('a new filter', () => {
 
 describe('a filter that is removed', () => {
   it('is answered when nothing of it is left in the queue, and its last frames are delivered', async () => {
-    const it = await made();
+    const it = await attached();
     const { guest, device, far } = it;
     const filter = await open(it);
     for (let i = 0; i < 10; i++) far.send(numbered(i));
@@ -218,7 +208,7 @@ describe('a filter that is removed', () => {
   });
 
   it('is answered in the end when the queue never runs dry', async () => {
-    const it = await made();
+    const it = await attached();
     const { guest, device, far } = it;
     const filter = await open(it, 80);
     await open(it, 81);
@@ -241,7 +231,7 @@ describe('a filter that is removed', () => {
 
 describe('the end', () => {
   it('without an answer drops what waits, and counts it: later frames of the flow may be with the stack', async () => {
-    const it = await made();
+    const it = await attached();
     const { guest, device, far } = it;
     guest.passed = () => false;
     guest.addFilter();
@@ -261,7 +251,7 @@ describe('the end', () => {
   });
 
   it('with an answer keeps the fence', async () => {
-    const it = await made();
+    const it = await attached();
     const { guest, device, far } = it;
     guest.passed = () => false;
     const filter = guest.addFilter();
@@ -281,7 +271,7 @@ describe('the end', () => {
 
 describe('TCP', () => {
   it('segments that follow each other reach the stack as one', async () => {
-    const it = await made();
+    const it = await attached();
     const { guest, device, far } = it;
     const flow = { mac: macOf(0xa), protocol: 'tcp' as const, localAddress: [10, 0, 0, 2], localPort: 80 };
     const filter = guest.control.addFilter(guest.vi, { kind: 'local', ...flow });

@@ -1,39 +1,11 @@
 // Which frames go by the device and which are declined, that busy is the last word, and what is on the wire.
-import { Checksum, Segmentation, Verdict, reasonName } from '@netaccel/core-hooks';
-import type { Frame, FrontendAccelerator } from '@netaccel/core-hooks';
+import { Checksum, Segmentation } from '@netaccel/core-hooks';
+import type { Frame } from '@netaccel/core-hooks';
 import { describe, expect, it } from 'vitest';
-import plugin from '../src/index.js';
-import { FakeGuest, FarEnd, broadcast, frameOf, macOf } from '@netaccel/nic-vi/testing';
-import type { FrameSpec, Script } from '@netaccel/nic-vi/testing';
-
-const A = macOf(0xa);
-const B = macOf(0xb);
-
-interface Made {
-  guest: FakeGuest;
-  device: FrontendAccelerator;
-  far: FarEnd;
-}
-
-async function made(script: Script = {}): Promise<Made> {
-  const guest = new FakeGuest(script);
-  const far = new FarEnd(guest);
-  const device = await plugin.newDevice(guest.services);
-  await guest.tell(B);
-  return { guest, device, far };
-}
-
-const out = (spec: FrameSpec = {}): Uint8Array => frameOf({ to: B, from: A, ...spec });
-const said = (verdict: Verdict): string =>
-  verdict === Verdict.sent ? 'sent' : verdict === Verdict.busy ? 'busy' : (reasonName(verdict) ?? 'nonsense');
-
-/** A verdict, and that a frame which was not taken is as it was. */
-function offer({ device }: Made, frame: Frame, more = false): string {
-  const before = { ...frame };
-  const verdict = said(device.startTransmit(frame, more));
-  if (verdict !== 'sent') expect({ ...frame }).toEqual(before);
-  return verdict;
-}
+import { broadcast, macOf } from '@netaccel/nic-vi/testing';
+import type { FrameSpec } from '@netaccel/nic-vi/testing';
+import { B, connected, offer, out, said } from './attached.js';
+import type { Attached } from './attached.js';
 
 describe('a frame', () => {
   it.each<[string, FrameSpec]>([
@@ -45,7 +17,7 @@ describe('a frame', () => {
     ['a later fragment', { fragment: 0x0010 }],
     ['as long as can be', { payload: new Uint8Array(1472).fill(7) }],
   ])('of %s is sent, byte for byte', async (_what, spec) => {
-    const it = await made();
+    const it = await connected();
     const bytes = out(spec);
     const frame = it.guest.frame(bytes);
     expect(offer(it, frame)).toBe('sent');
@@ -70,13 +42,13 @@ describe('a frame', () => {
     ['from somebody else', out({ from: macOf(0xc) }), 'spoofed'],
     ['of a byte too much', out({ payload: new Uint8Array(1473) }), 'too-long'],
   ])('feature 30, feature 36: %s is declined', async (_what, bytes, reason) => {
-    const it = await made();
+    const it = await connected();
     expect(offer(it, it.guest.frame(bytes))).toBe(reason);
     expect(it.far.look()).toEqual([]);
   });
 
   it('feature 29: at any length and of any bytes gets a verdict, and the queue never halts', async () => {
-    const it = await made();
+    const it = await connected();
     let seed = 1;
     const random = (below: number): number => {
       seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
@@ -109,7 +81,7 @@ describe('a frame', () => {
   });
 
   it('that is not in memory that the device knows is declined', async () => {
-    const it = await made();
+    const it = await connected();
     const frame = it.guest.frame(out());
     const elsewhere = it.guest.memory.allocate(1);
     it.guest.memory.copy(elsewhere, frame.home, 60);
@@ -118,7 +90,7 @@ describe('a frame', () => {
   });
 
   it('feature 80: is declined while there is no link', async () => {
-    const it = await made();
+    const it = await connected();
     it.guest.wire.setLink(false);
     it.device.poll(64);
     expect(offer(it, it.guest.frame(out()))).toBe('link-down');
@@ -128,7 +100,7 @@ describe('a frame', () => {
   });
 
   it('feature 42: in many pieces is gathered; in too many it is declined, and an empty piece does no harm', async () => {
-    const it = await made();
+    const it = await connected();
     const bytes = out({ payload: Uint8Array.from({ length: 900 }, (_, i) => i) });
     const chain = (cuts: number[]): Frame => {
       let at = 0;
@@ -160,7 +132,7 @@ describe('a frame', () => {
 
 describe('what the NIC has to fill in', () => {
   it('is filled in: a blank checksum', async () => {
-    const it = await made();
+    const it = await connected();
     const frame = it.guest.frame(out({ protocol: 6 }));
     frame.checksum = Checksum.blank;
     expect(offer(it, frame)).toBe('sent');
@@ -175,7 +147,7 @@ describe('what the NIC has to fill in', () => {
   });
 
   it('is cut: a large segment', async () => {
-    const it = await made();
+    const it = await connected();
     const payload = Uint8Array.from({ length: 30_000 }, (_, i) => i * 7);
     const frame = it.guest.frame(out({ protocol: 6, payload }));
     frame.checksum = Checksum.blank;
@@ -220,14 +192,14 @@ describe('what the NIC has to fill in', () => {
       'segmentation',
     ],
   ])('but not %s', async (_what, how, spec, reason) => {
-    const it = await made();
+    const it = await connected();
     const frame = it.guest.frame(out({ ...spec, payload: new Uint8Array(1000) }));
     Object.assign(frame, how);
     expect(offer(it, frame)).toBe(reason);
   });
 
   it('is declined by a NIC that cannot', async () => {
-    const it = await made({ handover: { transmitChecksum: false, segmentation: false } });
+    const it = await connected({ handover: { transmitChecksum: false, segmentation: false } });
     const frame = it.guest.frame(out({ protocol: 6, payload: new Uint8Array(1000) }));
     frame.checksum = Checksum.blank;
     expect(offer(it, frame)).toBe('checksum');
@@ -239,8 +211,8 @@ describe('what the NIC has to fill in', () => {
 
 describe('room', () => {
   /** A device whose ring is full of frames that the NIC does not take. */
-  async function full(): Promise<Made> {
-    const it = await made();
+  async function full(): Promise<Attached> {
+    const it = await connected();
     Object.assign(it.guest.nic, { registerWritten: () => true });
     const frame = it.guest.frame(out());
     for (let i = 0; i < 512; i++) {
@@ -306,7 +278,7 @@ describe('room', () => {
 
 describe('the doorbell', () => {
   it('rings once for a batch, and for what came before a frame that is not sent', async () => {
-    const it = await made();
+    const it = await connected();
     const { guest } = it;
     const rung = (): number => guest.control.viStatistics(guest.vi)['txDoorbells']!;
     const before = rung();
@@ -324,60 +296,9 @@ describe('the doorbell', () => {
   });
 });
 
-describe('addresses', () => {
-  it('feature 35, feature 117: are learned from the other half, and from what arrives by the device', async () => {
-    const it = await made();
-    const { guest, device, far } = it;
-    const to = (n: number): string => offer(it, guest.frame(out({ to: macOf(n) })));
-    expect(to(0xc)).toBe('unknown-destination');
-    const told = guest.tellFilter(guest.addFilter());
-    await guest.settle();
-    device.poll(64);
-    await told;
-    far.send(frameOf({ from: macOf(0xc) }));
-    device.poll(64);
-    expect(to(0xc)).toBe('sent');
-  });
-
-  it('feature 118: that are on this host now are unlearned at once, whatever is still in the queue', async () => {
-    const it = await made();
-    const { guest, device, far } = it;
-    const told = guest.tellFilter(guest.addFilter());
-    await guest.settle();
-    device.poll(64);
-    await told;
-    expect(offer(it, guest.frame(out()))).toBe('sent');
-    far.send(frameOf({ from: B }));
-    await guest.tell(B, 'here');
-    expect(offer(it, guest.frame(out()))).toBe('unknown-destination');
-    device.poll(64); // the frame of before
-    expect(offer(it, guest.frame(out()))).toBe('unknown-destination');
-    await guest.tell(B); // it moved away again
-    expect(offer(it, guest.frame(out()))).toBe('sent');
-  });
-
-  it('feature 86: are all unlearned when the other half lost count', async () => {
-    const it = await made();
-    await it.guest.tell(macOf(0xc));
-    await it.guest.tell(broadcast, 'here');
-    for (const n of [0xb, 0xc])
-      expect(offer(it, it.guest.frame(out({ to: macOf(n) })))).toBe('unknown-destination');
-  });
-
-  it('feature 119, hole 2.16 #9: are forgotten when nothing was heard of them', async () => {
-    const it = await made();
-    it.guest.clock.advance(299_000);
-    it.device.poll(1);
-    expect(offer(it, it.guest.frame(out()))).toBe('sent');
-    it.guest.clock.advance(2000);
-    it.device.poll(1);
-    expect(offer(it, it.guest.frame(out()))).toBe('unknown-destination');
-  });
-});
-
 describe('a NIC that refuses a frame', () => {
   it('feature 46: gets going again, and every frame comes back once, within the budget', async () => {
-    const it = await made();
+    const it = await connected();
     const { guest, device } = it;
     Object.assign(guest.nic, { registerWritten: () => true });
     const sent: Frame[] = [];
