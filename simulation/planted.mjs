@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { bundle } from './bundle.mjs';
 
 /** @typedef {{ name: string, what: string, file: string, find: string, replace: string }} PlantedFault */
@@ -146,33 +147,92 @@ export async function hunt(fault, seeds) {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, `planted-${fault.name}.mjs`);
   writeFileSync(file, await bundle('simulate', [fault]));
-  const args = [file, '--json', '--stop', '--steps', String(STEPS), '--seeds', String(seeds)];
-  const { stdout, stderr, status } = spawnSync(process.execPath, args, {
+  const trace = join(folder, `planted-${fault.name}.json`);
+  const args = [
+    file,
+    '--json',
+    '--stop',
+    '--steps',
+    String(STEPS),
+    '--seeds',
+    String(seeds),
+    '--trace',
+    trace,
+  ];
+  const { stdout, stderr, status, signal } = spawnSync(process.execPath, args, {
     encoding: 'utf8',
     maxBuffer: 2 ** 26,
   });
-  // A fault may be so bad that it ends the process: that is found too.
-  if (!stdout.startsWith('{'))
-    return { name: fault.name, seeds: 1, failure: `status ${status}: ${stderr.slice(-400)}` };
-  const { seeds: took, failures } = JSON.parse(stdout);
-  return { name: fault.name, seeds: took, failure: failures[0]?.failure ?? null };
+  if (stdout.startsWith('{')) {
+    const { seeds: took, failures } = JSON.parse(stdout);
+    return { name: fault.name, seeds: took, failure: failures[0]?.failure ?? null };
+  }
+  // A fault may be so bad that it ends the process: that is found too, but only where the run says in which seed.
+  const ended = /^seed (\d+) ends the process: (.*)$/m.exec(stderr);
+  if (ended !== null) return { name: fault.name, seeds: Number(ended[1]), failure: ended[2] ?? '' };
+  throw new Error(
+    `${fault.name}: the run ended with ${signal ?? status} and no report: ${stderr.slice(-400)}`,
+  );
+}
+
+const HUNT_SEEDS = 400;
+
+/**
+ * The command line of a hunt; ends the process where it makes no sense.
+ * @param {string[]} args
+ */
+function huntOptions(args) {
+  /** @param {string} what @returns {never} */
+  const refuse = (what) => {
+    console.error(`${what}; see --help`);
+    process.exit(2);
+  };
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        planted: { type: 'boolean' },
+        seeds: { type: 'string', default: String(HUNT_SEEDS) },
+        fault: { type: 'string' },
+        json: { type: 'boolean', default: false },
+      },
+    });
+    const seeds = Number(values.seeds);
+    if (!Number.isSafeInteger(seeds) || seeds < 1)
+      refuse(`--seeds: expected a whole number from 1 on, saw ${JSON.stringify(values.seeds)}`);
+    const faults = plantedFaults.filter(({ name }) => values.fault === undefined || name === values.fault);
+    if (faults.length === 0)
+      refuse(
+        `--fault: expected one of ${plantedFaults.map(({ name }) => name).join(', ')}, saw ${values.fault}`,
+      );
+    return { seeds, faults, json: values.json };
+  } catch (error) {
+    return refuse(error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error));
+  }
 }
 
 /**
- * Hunts all of them and prints a table.
- * @param {number} seeds for each, at most
+ * Hunts planted faults, and prints a table.
+ * @param {string[]} args the command line
  * @returns {Promise<boolean>} whether all were found
  */
-export async function huntAll(seeds) {
-  let missed = 0;
-  for (const fault of plantedFaults) {
+export async function huntAll(args) {
+  const { seeds, faults, json } = huntOptions(args);
+  const all = [];
+  for (const fault of faults) {
     const found = await hunt(fault, seeds);
-    if (found.failure === null) missed++;
+    all.push({ ...found, what: fault.what });
+    if (json) continue;
     const outcome = found.failure === null ? `NOT FOUND in ${seeds}` : `found after ${found.seeds}`;
     console.log(`${fault.name.padEnd(22)} ${outcome.padEnd(18)} ${fault.what}`);
     if (found.failure !== null)
       console.log(`${' '.repeat(42)}${(found.failure.split('\n')[0] ?? '').slice(0, 110)}`);
   }
-  console.log(`${plantedFaults.length - missed} of ${plantedFaults.length} planted faults were found`);
+  const missed = all.filter(({ failure }) => failure === null).length;
+  if (json)
+    console.log(
+      JSON.stringify({ schema: 'netaccel.planted/1', stepsPerRun: STEPS, seeds, missed, faults: all }),
+    );
+  else console.log(`${all.length - missed} of ${all.length} planted faults were found`);
   return missed === 0;
 }

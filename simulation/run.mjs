@@ -6,13 +6,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { bundle } from './bundle.mjs';
 import { huntAll } from './planted.mjs';
 
-const PLANTED_SEEDS = 400;
-
 const [program = 'simulate', ...rest] = process.argv.slice(2);
-if (program === 'simulate' && rest.includes('--planted')) {
-  const at = rest.indexOf('--seeds');
-  process.exit((await huntAll(at < 0 ? PLANTED_SEEDS : Number(rest[at + 1]))) ? 0 : 1);
-}
+if (program === 'simulate' && rest.includes('--planted') && !rest.includes('--help'))
+  process.exit((await huntAll(rest)) ? 0 : 1);
 const folder = fileURLToPath(new URL('dist/', import.meta.url));
 mkdirSync(folder, { recursive: true });
 const file = join(folder, `${program}.mjs`);
@@ -21,5 +17,5 @@ const fresh = `${file}.${process.pid}`;
 writeFileSync(fresh, await bundle(program));
 renameSync(fresh, file);
 process.setSourceMapsEnabled(true);
-process.argv = [process.argv[0] ?? 'node', file, ...rest];
+process.argv = [process.argv[0] ?? 'node', file, ...(rest.includes('--help') ? ['--help'] : rest)];
 await import(pathToFileURL(file).href);

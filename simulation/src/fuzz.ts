@@ -4,9 +4,20 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Random } from '@netaccel/xen/sim';
 import type { SharedMemory } from '@netaccel/xen/sim';
+import {
+  ExitCode,
+  checkFolder,
+  checkWritable,
+  counted,
+  interrupted,
+  refuse,
+  said,
+  wholeNumber,
+} from './command.js';
 import { runCase, wrongs } from './fuzz-case.js';
 import type { FuzzCase, Wrong } from './fuzz-case.js';
 import { drawCase } from './fuzz-draw.js';
+import { parseCase } from './fuzz-file.js';
 import { shrink } from './shrink.js';
 
 const HELP = `npm run fuzz -- [options]
@@ -18,51 +29,63 @@ neither throw nor go round for ever, touch only what they own or were granted, a
   --seed S       where to begin; 1
   --replay FILE  runs one case of a file, as this command writes it
   --out FILE     where the first failing case goes, cut down; fuzz-failure.json
+  --stop         stops at the first failing case
   --corpus DIR   keeps each case that reaches something new there
   --json         prints one object
   --help         this
 
-Exit codes: 0 all is well, 1 a case failed, 2 a wrong option.`;
+Ctrl-C ends it early, with its report.
+Exit codes: 0 all is well, 1 a case failed, 2 a wrong option or file, 130 all was well until Ctrl-C.`;
 
 const PROGRESS_MS = 5000;
 const MINUTE_MS = 60_000;
 
 function options() {
+  let values;
   try {
-    const { values } = parseArgs({
+    ({ values } = parseArgs({
       options: {
         minutes: { type: 'string', default: '1' },
         seed: { type: 'string', default: '1' },
         replay: { type: 'string' },
         out: { type: 'string', default: 'fuzz-failure.json' },
+        stop: { type: 'boolean', default: false },
         corpus: { type: 'string' },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
-    });
-    const minutes = Number(values.minutes);
-    const seed = Number(values.seed);
-    if (!(minutes > 0)) throw new Error(`--minutes: expected a number above 0, saw ${values.minutes}`);
-    if (!Number.isSafeInteger(seed)) throw new Error(`--seed: expected a whole number, saw ${values.seed}`);
-    return { ...values, minutes, seed };
+    }));
   } catch (error) {
-    console.error(`${(error as Error).message}; see --help`);
-    process.exit(2);
+    refuse(said(error));
   }
+  const minutes = Number(values.minutes);
+  if (!(minutes > 0)) refuse(`--minutes: expected a number above 0, saw ${JSON.stringify(values.minutes)}`);
+  return { ...values, minutes, seed: wholeNumber('seed', values.seed, 0) };
 }
 
-async function cutDown(found: FuzzCase): Promise<FuzzCase> {
+/** The shortest part of a case that is wrong in the same way; Ctrl-C settles for the shortest so far. */
+async function cutDown(found: FuzzCase, wrong: Wrong, stop: { readonly asked: boolean }): Promise<FuzzCase> {
   const operations = await shrink(
     found.operations as readonly FuzzCase['operations'][number][],
-    async (part) => (await runCase({ ...found, operations: part } as FuzzCase)).failure !== null,
+    async (part) =>
+      !stop.asked && (await runCase({ ...found, operations: part } as FuzzCase)).wrong === wrong,
   );
   return { ...found, operations } as FuzzCase;
 }
 
-async function replay(file: string): Promise<void> {
-  const { failure } = await runCase(JSON.parse(readFileSync(file, 'utf8')) as FuzzCase);
-  console.log(failure === null ? `${file}: all is well` : `${file}: ${failure}`);
-  process.exitCode = failure === null ? 0 : 1;
+async function replay(file: string, json: boolean): Promise<void> {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    refuse(`--replay: expected a file that can be read, saw ${said(error)}`);
+  }
+  const kept = parseCase(text);
+  if (typeof kept === 'string') refuse(`--replay ${file}: ${kept}`);
+  const { wrong, failure } = await runCase(kept);
+  if (json) console.log(JSON.stringify({ schema: 'netaccel.fuzz-replay/1', file, wrong, failure }));
+  else console.log(failure === null ? `${file}: all is well` : `${file}: ${wrong}: ${failure}`);
+  process.exitCode = failure === null ? ExitCode.well : ExitCode.failed;
 }
 
 /** The pairs of states that were reached: a line for each state of each driver. */
@@ -82,30 +105,28 @@ async function main(): Promise<void> {
     return;
   }
   if (given.replay !== undefined) {
-    await replay(given.replay);
+    await replay(given.replay, given.json);
     return;
   }
+  checkWritable('out', given.out);
+  if (given.corpus !== undefined) checkFolder('corpus', given.corpus);
+  const stop = interrupted();
   const reached = new Set<string>();
   let memory: SharedMemory | undefined;
   let operations = 0;
   let cases = 0;
-  let stopped = false;
   const found: Record<Wrong, number> = { crash: 0, livelock: 0, access: 0, leak: 0 };
   const failures = (): number => wrongs.reduce((n, wrong) => n + found[wrong], 0);
   const start = performance.now();
   const seconds = (): number => (performance.now() - start) / 1000;
-  const progress = (): string => {
-    const pairs = [...reached].filter((name) => name.includes(' while the ')).length;
-    return (
-      `${operations} operations in ${cases} cases, ${Math.round(operations / seconds())} operations/s, ` +
-      `${pairs} pairs of states and ${reached.size - pairs} reasons and counters reached, ${failures()} failed`
-    );
-  };
-  process.once('SIGINT', () => {
-    stopped = true;
-  });
+  const pairs = (): number => [...reached].filter((name) => name.includes(' while the ')).length;
+  const progress = (): string =>
+    `${counted(operations, 'operation')} in ${counted(cases, 'case')}, ` +
+    `${Math.round(operations / seconds())} operations/s, ` +
+    `${counted(pairs(), 'pair')} of states and ${reached.size - pairs()} reasons and counters reached, ` +
+    `${failures()} failed`;
   let told = start;
-  for (let seed = given.seed; !stopped && performance.now() - start < given.minutes * MINUTE_MS; seed++) {
+  for (let seed = given.seed; !stop.asked && performance.now() - start < given.minutes * MINUTE_MS; seed++) {
     const drawn = drawCase(new Random(seed), seed);
     const result = await runCase(drawn, memory);
     memory = result.memory;
@@ -119,10 +140,17 @@ async function main(): Promise<void> {
       found[result.wrong]++;
       console.error(`seed ${seed}, ${result.wrong}: ${result.failure}`);
       if (failures() === 1) {
-        writeFileSync(given.out, JSON.stringify(await cutDown(drawn), null, 2));
-        console.error(`  again: npm run fuzz -- --replay ${given.out}`);
-      }
+        const short = await cutDown(drawn, result.wrong, stop);
+        writeFileSync(given.out, JSON.stringify(short, null, 2));
+        console.error(
+          `  cut down from ${counted(drawn.operations.length, 'operation')} to ${short.operations.length}; ` +
+            `again: npm run fuzz -- --replay ${given.out}`,
+        );
+      } else console.error(`  again: npm run fuzz -- --seed ${seed} --stop`);
+      if (given.stop) break;
     }
+    // Signals.
+    await new Promise((resolve) => setImmediate(resolve));
     if (performance.now() - told > PROGRESS_MS && !given.json) {
       told = performance.now();
       console.error(progress());
@@ -132,24 +160,27 @@ async function main(): Promise<void> {
     console.log(
       JSON.stringify({
         schema: 'netaccel.fuzz/1',
+        seed: given.seed,
+        stopped: stop.asked,
         seconds: seconds(),
         cases,
         operations,
         operationsPerSecond: operations / seconds(),
         failures: failures(),
         found,
+        pairs: pairs(),
         reached: [...reached].sort(),
       }),
     );
   else {
-    console.log(progress());
+    console.log(`${stop.asked ? 'stopped by Ctrl-C: ' : ''}${progress()}`);
     for (const line of coverage(reached)) console.log(line);
     console.log(
       `${found.crash} crashes, ${found.livelock} without end, ${found.access} accesses outside what was granted, ` +
         `${found.leak} leaks`,
     );
   }
-  process.exitCode = failures() > 0 ? 1 : 0;
+  process.exitCode = failures() > 0 ? ExitCode.failed : stop.asked ? ExitCode.stopped : ExitCode.well;
 }
 
 await main();
