@@ -114,7 +114,7 @@ function limits() {
     `${unit}: ${counts}`,
     link(
       name.startsWith('write') || name === 'outstanding'
-        ? `${store}advisories.test.ts`
+        ? `${store}advisories-requests.test.ts`
         : `${store}quota.test.ts`,
     ),
   ]);

@@ -8,6 +8,7 @@ import {
   type QuotaName,
 } from '../../src/store/index.js';
 import { RawClient } from './raw-client.js';
+import { StandingClock } from './standing-clock.js';
 
 function setUp(quotas: Partial<Record<QuotaName, number>>): {
   server: StoreServer;
@@ -24,29 +25,7 @@ function setUp(quotas: Partial<Record<QuotaName, number>>): {
 
 /** A store with a clock that stands until it is told to go on. */
 function clocked(quotas: Partial<Record<QuotaName, number>>) {
-  const timers: { at: number; run: () => void }[] = [];
-  let nowMs = 0;
-  const clock = {
-    now: () => nowMs,
-    after: (ms: number, run: () => void) => {
-      const timer = { at: nowMs + ms, run };
-      timers.push(timer);
-      return () => {
-        if (timers.includes(timer)) timers.splice(timers.indexOf(timer), 1);
-      };
-    },
-    advance(ms: number): void {
-      const end = nowMs + ms;
-      for (;;) {
-        const next = timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
-        if (next === undefined) break;
-        timers.splice(timers.indexOf(next), 1);
-        nowMs = Math.max(nowMs, next.at);
-        next.run();
-      }
-      nowMs = end;
-    },
-  };
+  const clock = new StandingClock();
   const server = new StoreServer({ quotas, clock });
   const dom0 = new RawClient(server, 0);
   const guest = new RawClient(server, 5);
