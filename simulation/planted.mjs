@@ -15,7 +15,7 @@ export const plantedFaults = [
   {
     name: 'no-final-check',
     what: 'an event that came between the last look and the unmasking is not delivered',
-    file: 'packages/xen/src/sim/port-tables.ts',
+    file: 'packages/xen/src/sim/two-level.ts',
     find: 'if ((Atomics.load(words, record + PENDING + word) & bit) !== 0) this.select(slot, word);',
     replace: '',
   },

@@ -71,16 +71,21 @@ measure('scheduler step, 4 tasks that go on', STEPS, () => void machine.pump(STE
 for (const task of tasks) task.cancel();
 machine.pump(1000);
 
-const end = guest.events.allocateUnbound(0, () => end.unmask());
-const other = back.events.bindInterdomain(1, end.port, () => other.unmask());
-await machine.settle();
-measure('notify and deliver, each a step', STEPS, () => {
-  for (let i = 0; i < STEPS; i++) {
-    other.notify();
-    machine.pump(1);
-  }
-});
-measure('notify of what is pending already', STEPS, () => {
-  for (let i = 0; i < STEPS; i++) other.notify();
-});
-machine.pump(10);
+// Both ends of a channel use the form that is named.
+for (const form of ['2-level', 'fifo']) {
+  const sender = machine.createDomain(undefined, form, { eventChannels: form });
+  const receiver = machine.createDomain(undefined, form, { eventChannels: form });
+  const end = receiver.events.allocateUnbound(sender.id, () => end.unmask());
+  const other = sender.events.bindInterdomain(receiver.id, end.port, () => other.unmask());
+  await machine.settle();
+  measure(`notify and deliver, each a step, ${form}`, STEPS, () => {
+    for (let i = 0; i < STEPS; i++) {
+      other.notify();
+      machine.pump(1);
+    }
+  });
+  measure(`notify of what is pending already, ${form}`, STEPS, () => {
+    for (let i = 0; i < STEPS; i++) other.notify();
+  });
+  machine.pump(10);
+}

@@ -157,7 +157,8 @@ export class MachineError extends Error {
    * @param message what was expected, what was seen, what to do.
    */
   constructor(
-    readonly code: 'NO_MEMORY' | 'NO_GRANTS' | 'NO_PORTS' | 'BAD_GRANT' | 'BAD_PORT' | 'IN_USE' | 'CLOSED',
+    readonly code:
+      'NO_MEMORY' | 'NO_GRANTS' | 'NO_PORTS' | 'BAD_GRANT' | 'BAD_PAGE' | 'BAD_PORT' | 'IN_USE' | 'CLOSED',
     message: string,
   ) {
     super(message);

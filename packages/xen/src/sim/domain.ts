@@ -3,6 +3,7 @@ import type { LogLevel, Memory } from '@netaccel/core-hooks';
 import type { Domain, DomainId, Ledger, Loop } from '../machine.js';
 import type { StoreClient } from '../store/index.js';
 import type { DomainContext } from './context.js';
+import type { EventChannelForm } from './event-delivery.js';
 import { SimEvents } from './events.js';
 import { SimForeign } from './foreign.js';
 import { SimGrants } from './grants.js';
@@ -18,8 +19,17 @@ export interface CountedLoop extends Loop {
   readonly tasks: number;
 }
 
+/** What a domain's kernel is like. */
+export interface DomainOptions {
+  /**
+   * The event channels that it asks its hypervisor for; 2-level when left out. Without the memory for FIFO it goes on
+   * with 2-level, as Linux does.
+   */
+  readonly eventChannels?: EventChannelForm;
+}
+
 /** What a domain is made of. */
-export interface DomainParts {
+export interface DomainParts extends DomainOptions {
   /** Where it is. */
   readonly context: DomainContext;
   /** Its memory: the lab's, or an audit's view of it. */
@@ -60,7 +70,7 @@ export class SimDomain implements Domain {
     parts: DomainParts,
     readonly name: string,
   ) {
-    const { context, memory, loop, store, deviceAt, log } = parts;
+    const { context, memory, loop, store, deviceAt, eventChannels, log } = parts;
     this.context = context;
     this.memory = memory;
     this.loop = loop;
@@ -68,7 +78,7 @@ export class SimDomain implements Domain {
     this.pages = new SimPages(context);
     this.grants = new SimGrants(context);
     this.foreign = new SimForeign(context, deviceAt);
-    this.events = new SimEvents(context, loop);
+    this.events = new SimEvents(context, loop, eventChannels);
     this.lines = new LineLimit(loop, log);
   }
 
@@ -117,13 +127,21 @@ export class SimDomain implements Domain {
 
   /** Its state, for people. */
   describe(): Readonly<Record<string, unknown>> {
-    const { delivered, throttled } = this.events;
+    const { delivered, form, throttled } = this.events;
     return {
       id: this.id,
       name: this.name,
       ...this.ledger(),
+      eventChannels: form,
       eventsDelivered: delivered,
       eventsThrottled: throttled,
     };
   }
+}
+
+/** Says so when a domain's kernel did not get the event channels that it asked for. */
+export function noteEventChannels(domain: SimDomain, { eventChannels = '2-level' }: DomainOptions): void {
+  const { form } = domain.events;
+  if (form !== eventChannels)
+    domain.log('warn', `no memory for ${eventChannels} event channels: ${form} ones are used`);
 }

@@ -7,9 +7,9 @@ import type { DomainId, EventChannel, EventChannels, Port } from '../machine.js'
 import type { Clock } from '@netaccel/core-hooks';
 import { SpuriousDelay } from '../spurious.js';
 import type { DomainContext } from './context.js';
-
-/** Bits of a vector that are the port. */
-const PORT_BITS = 12;
+import type { EventChannelForm } from './event-delivery.js';
+import { FifoGuest } from './fifo-guest.js';
+import { vectorOf } from './port-tables.js';
 
 /** A domain's event channels. */
 export class SimEvents implements EventChannels {
@@ -19,8 +19,10 @@ export class SimEvents implements EventChannels {
   delivered = 0;
   /** Events held back because their channel's handler found no work too often. */
   throttled = 0;
+  private readonly fifo: FifoGuest | null;
   private readonly channels: (SimEventChannel | null)[];
   private readonly free: number[] = [];
+  private unused = 1;
   private readonly deliverOne = (port: number): void => {
     const channel = this.channels[port];
     if (channel === null || channel === undefined) return;
@@ -28,24 +30,34 @@ export class SimEvents implements EventChannels {
     channel.handler();
   };
 
+  /**
+   * @param at where the domain is.
+   * @param clock its clock.
+   * @param form what it asks its hypervisor for; without the memory for FIFO it goes on with 2-level.
+   */
   constructor(
     private readonly at: DomainContext,
     private readonly clock: Clock,
+    form: EventChannelForm = '2-level',
   ) {
-    const { ports } = at.lab.plan.shape;
-    this.channels = Array.from({ length: ports }, () => null);
-    for (let port = ports - 1; port > 0; port--) this.free.push(port);
+    this.fifo = form === 'fifo' ? fifoGuest(at) : null;
+    this.channels = Array.from({ length: at.lab.ports.limit(at.slot) }, () => null);
+  }
+
+  /** The form that is in use. */
+  get form(): EventChannelForm {
+    return this.fifo === null ? '2-level' : 'fifo';
   }
 
   /** Opens a port that `peer` may bind. */
-  allocateUnbound(peer: DomainId, handler: () => void): EventChannel {
+  allocateUnbound(peer: DomainId, handler: () => void): SimEventChannel {
     const port = this.takePort();
     this.at.lab.ports.open(this.at.slot, port, peer);
     return this.add(port, handler);
   }
 
   /** Binds a port that `peer` opened for this domain; the local side is pending at once. */
-  bindInterdomain(peer: DomainId, remote: Port, handler: () => void): EventChannel {
+  bindInterdomain(peer: DomainId, remote: Port, handler: () => void): SimEventChannel {
     const { lab, slot, id, host } = this.at;
     const port = this.takePort();
     const channel = this.add(port, handler);
@@ -65,12 +77,23 @@ export class SimEvents implements EventChannels {
    * before the peer bound its end, and a vector whose channel was closed raises nothing.
    */
   vector(channel: EventChannel): number {
-    return (this.at.slot << PORT_BITS) | channel.port;
+    return vectorOf(this.at.slot, channel.port);
   }
 
   /** Calls the handlers of what is pending. */
   deliver(): void {
-    this.at.lab.ports.take(this.at.slot, this.deliverOne);
+    const { lab, slot } = this.at;
+    if (this.fifo === null) lab.ports.twoLevel.take(slot, this.deliverOne);
+    else {
+      lab.ports.fifo.enter(slot);
+      this.fifo.take(this.deliverOne);
+    }
+  }
+
+  /** Sets a port's priority: 0 goes first, 15 last. False where ports have none: 2-level. */
+  setPriority(port: Port, priority: number): boolean {
+    if (this.fifo !== null) this.at.lab.ports.fifo.setPriority(this.at.slot, port, priority);
+    return this.fifo !== null;
   }
 
   /** {@link EventChannel.notify} */
@@ -100,19 +123,28 @@ export class SimEvents implements EventChannels {
 
   private takePort(): number {
     const none = this.at.faults.exhausted?.(this.at.id, 'ports', 1) === true;
-    const port = none ? undefined : this.free.pop();
-    if (port === undefined)
+    const most = this.channels.length;
+    if (none || (this.free.length === 0 && this.unused >= most))
       throw new MachineError(
         'NO_PORTS',
-        `domain ${this.at.id} has all ${this.channels.length} ports in use; close some, or raise shape.ports`,
+        `domain ${this.at.id} has all ${most} ports in use that ${this.form} event channels have here; close some` +
+          (most < this.at.lab.plan.shape.ports ? ', or make it with FIFO' : ', or raise shape.ports'),
       );
-    return port;
+    const port = this.free.pop();
+    if (port !== undefined) return port;
+    this.fifo?.prepare(this.unused);
+    return this.unused++;
   }
 }
 
-/** The number that {@link SimEvents.vector} made, taken apart. */
-export function parseVector(vector: number): { slot: number; port: number } {
-  return { slot: vector >>> PORT_BITS, port: vector & ((1 << PORT_BITS) - 1) };
+/** FIFO, or null when there is no memory for it: a kernel goes on with 2-level then. */
+function fifoGuest(at: DomainContext): FifoGuest | null {
+  try {
+    return new FifoGuest(at);
+  } catch (error) {
+    if (error instanceof MachineError && error.code === 'NO_MEMORY') return null;
+    throw error;
+  }
 }
 
 /** One open port. */
@@ -141,6 +173,14 @@ export class SimEventChannel implements EventChannel {
   /** Lets events through again; a channel whose events are `spurious` too often, later and later. */
   unmask(spurious = false): void {
     if (this.open && this.delay.unmask(spurious)) this.events.throttled++;
+  }
+
+  /**
+   * Its priority from its next event on: 0 goes before all others, 15 after, 7 when nothing is said.
+   * @returns false where ports have no priority: 2-level event channels.
+   */
+  setPriority(priority: number): boolean {
+    return this.open && this.events.setPriority(this.port, priority);
   }
 
   /** Closes it. Idempotent. */

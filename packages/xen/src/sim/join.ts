@@ -9,8 +9,8 @@ import type { PortLike } from '../store/index.js';
 import type { DomainContext } from './context.js';
 import { DomainLoop } from './domain-loop.js';
 import type { DomainLoopOptions } from './domain-loop.js';
-import { SimDomain } from './domain.js';
-import { parseVector } from './events.js';
+import { SimDomain, noteEventChannels } from './domain.js';
+import type { DomainOptions } from './domain.js';
 import type { Faults } from './faults.js';
 import { Lab } from './lab.js';
 import { SharedMemory } from './memory.js';
@@ -19,7 +19,7 @@ import type { DomainSeat, MachineDescription } from './shared-machine.js';
 import { wakeDomain } from './wake.js';
 
 /** What a worker brings along. */
-export interface JoinOptions extends DomainLoopOptions {
+export interface JoinOptions extends DomainLoopOptions, DomainOptions {
   /** The domain's connection to the store, from its `DomainSeat`. */
   readonly storePort: MessagePort;
   /** What people call the domain. */
@@ -78,11 +78,13 @@ export class JoinedMachine {
         loop: this.loop,
         store: new StoreClient(connectPort(port.like)),
         deviceAt: (page) => this.devices.get(page) ?? this.deviceResolver(page),
+        ...(options.eventChannels === undefined ? {} : { eventChannels: options.eventChannels }),
         log: options.log ?? ((level, message) => console[level](`dom${id}: ${message}`)),
       },
       options.name ?? `dom${id}`,
     );
     this.domain = domain;
+    noteEventChannels(domain, options);
     this.mail = port.poll;
     this.loop.connect({
       deliver: () => domain.events.deliver(),
@@ -108,8 +110,7 @@ export class JoinedMachine {
 
   /** Notifies the channel that `vector` names: what a device model in this thread calls. */
   raise(vector: number): void {
-    const { slot, port } = parseVector(vector);
-    this.lab.ports.notify(slot, port);
+    this.lab.ports.raise(vector);
   }
 }
 

@@ -11,9 +11,8 @@ import { PRIVILEGED_DOMID, StoreClient, StoreServer, connectDirect } from '../st
 import type { DirectTransport, Schedule, StoreServerOptions } from '../store/index.js';
 import type { Audit } from './audit.js';
 import type { DomainContext } from './context.js';
-import { SimDomain } from './domain.js';
-import type { CountedLoop } from './domain.js';
-import { parseVector } from './events.js';
+import { SimDomain, noteEventChannels } from './domain.js';
+import type { CountedLoop, DomainOptions } from './domain.js';
 import type { Faults } from './faults.js';
 import type { LogLine } from './log.js';
 import type { SharedMemory } from './memory.js';
@@ -122,9 +121,11 @@ export class SimMachine {
   /**
    * Makes a domain and connects it to the store.
    * @param id its number; the lowest free one when left out.
+   * @param name what people call it.
+   * @param options what its kernel is like.
    * @throws MachineError when the number is taken, or no slot is left.
    */
-  createDomain(id?: DomainId, name?: string): SimDomain {
+  createDomain(id?: DomainId, name?: string, options: DomainOptions = {}): SimDomain {
     const chosen = id ?? this.lowestFree();
     const { lab } = this;
     const slot = lab.core.createDomain(this.host, chosen);
@@ -139,6 +140,7 @@ export class SimMachine {
         loop,
         store: new StoreClient(transport),
         deviceAt: (page) => lab.deviceAt(page),
+        ...options,
         log: (level, message) => resident.home.line(context.id, level, message),
       },
       name ?? `dom${chosen}`,
@@ -152,6 +154,7 @@ export class SimMachine {
       () => domain.grants.retry(),
     );
     this.residents.set(chosen, resident);
+    noteEventChannels(domain, options);
     return domain;
   }
 
@@ -221,8 +224,7 @@ export class SimMachine {
    * nothing.
    */
   raise(vector: number): void {
-    const { slot, port } = parseVector(vector);
-    this.lab.core.ports.notify(slot, port);
+    this.lab.core.ports.raise(vector);
   }
 
   /**

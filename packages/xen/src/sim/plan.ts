@@ -19,7 +19,10 @@ export interface LabShape {
   readonly domains: number;
   /** Pages of each domain's grant table: 512 entries each. */
   readonly grantPages: number;
-  /** Event channel ports of each domain; a multiple of 32, at most 4096. */
+  /**
+   * Event channel ports of each domain; a multiple of 32, at most 131072. A domain with 2-level event channels uses
+   * the first 4096 of them.
+   */
   readonly ports: number;
   /** Foreign pages that a domain can have mapped at once. */
   readonly mappings: number;
@@ -53,9 +56,21 @@ export const domainRecord = layout('domain record', PAGE_BYTES, source, {
   waker: [132, 4, 'u', '0: wake by Atomics.notify; else handle for the host (an eventfd)'],
   mail: [136, 4, 'u', 'control messages sent to it, counting'],
   stop: [140, 4, 'u', 'not 0: its loop ends'],
-  selector: [192, 16, 'b', 'bit n: word n of pending may have an unmasked bit'],
-  pending: [512, 512, 'b', 'a bit per port'],
-  mask: [1024, 512, 'b', 'a bit per port'],
+  control: [144, 4, 'u', 'FIFO: where its control block is; 0: its event channels are 2-level'],
+  arrayPages: [148, 4, 'u', 'FIFO: pages of event words that it gave'],
+  selector: [192, 16, 'b', '2-level: bit n: word n of pending may have an unmasked bit'],
+  tickets: [256, 4, 'u', 'FIFO: events posted by other threads, counting'],
+  admitted: [320, 4, 'u', 'FIFO: of these, how many are in its queues'],
+  tails: [384, 64, 'b', 'FIFO: the last port of each queue; 0: none'],
+  pending: [512, 512, 'b', '2-level: a bit per port'],
+  mask: [1024, 512, 'b', '2-level: a bit per port'],
+  array: [1536, 512, 'b', 'FIFO: page numbers of its event words'],
+  posts: [
+    2048,
+    2048,
+    'b',
+    'FIFO: by ticket, the port that was posted; its upper bits are the lowest of the ticket',
+  ],
 });
 
 /**
@@ -73,6 +88,11 @@ export const PORT_DOMID_SHIFT = 2;
 export const PORT_SLOT_SHIFT = 2;
 /** Of an interdomain port's word: from here upwards the other end's port. */
 export const PORT_REMOTE_SHIFT = 10;
+
+/** Ports of a domain with 2-level event channels, of 64 bits (event_channel.h `EVTCHN_2L_NR_CHANNELS`). */
+export const TWO_LEVEL_PORTS = 4096;
+/** Ports of a domain with FIFO event channels (`EVTCHN_FIFO_NR_CHANNELS`): what a link of an event word can name. */
+export const FIFO_PORTS = 1 << 17;
 
 /** A version 1 grant (xen.h: `grant_entry_v1`). */
 export const grantEntry = layout('grant_entry_v1', 8, 'xen/include/public/grant_table.h', {
@@ -133,6 +153,8 @@ export class Plan {
   private readonly areas: Address;
   private readonly areaBytes: number;
   private readonly portsAt: number;
+  private readonly prioritiesAt: number;
+  private readonly postedAt: number;
   private readonly grantsAt: number;
   private readonly mappingsAt: number;
 
@@ -145,12 +167,14 @@ export class Plan {
     this.grants = (grantPages * PAGE_BYTES) / grantEntry.size;
     if (domains < 1 || domains >= OWNER_MACHINE)
       throw new RangeError(`domains: 1 to ${OWNER_MACHINE - 1} expected, ${domains} seen`);
-    if (ports < 32 || ports > domainRecord.fields.pending.width * 8 || ports % 32 !== 0)
-      throw new RangeError(`ports: a multiple of 32 up to 4096 expected, ${ports} seen`);
+    if (ports < 32 || ports > FIFO_PORTS || ports % 32 !== 0)
+      throw new RangeError(`ports: a multiple of 32 up to ${FIFO_PORTS} expected, ${ports} seen`);
     if (grantPages < 1 || grantPages > 1024)
       throw new RangeError(`grantPages: 1 to 1024 expected, ${grantPages} seen`);
     this.portsAt = PAGE_BYTES;
-    this.grantsAt = this.portsAt + pagesFor(ports * portEntry.size) * PAGE_BYTES;
+    this.prioritiesAt = this.portsAt + ports * portEntry.size;
+    this.postedAt = this.prioritiesAt + ports;
+    this.grantsAt = this.portsAt + pagesFor(ports * portEntry.size + ports + ports / 8) * PAGE_BYTES;
     this.mappingsAt = this.grantsAt + grantPages * PAGE_BYTES;
     this.areaBytes = this.mappingsAt + pagesFor(mappings * 8) * PAGE_BYTES;
     this.areas = this.owners + pagesFor(pages) * PAGE_BYTES;
@@ -168,6 +192,14 @@ export class Plan {
   /** Its port table. */
   ports(slot: number): Address {
     return this.record(slot) + this.portsAt;
+  }
+  /** FIFO: a byte for each of its ports: its priority, and in the upper half that of the queue it was in last. */
+  priorities(slot: number): Address {
+    return this.record(slot) + this.prioritiesAt;
+  }
+  /** FIFO: a bit for each of its ports: an event was posted that is not in a queue yet. */
+  posted(slot: number): Address {
+    return this.record(slot) + this.postedAt;
   }
   /** Its grant table. */
   grantTable(slot: number): Address {

@@ -1,11 +1,9 @@
 /**
- * Event channel ports of all domains: the 2-level scheme of Xen (reference, 4.9) in shared memory.
- *
- * A send sets the pending bit; only if it was clear and the port is not masked does it set the selector bit and
- * signal the domain, so many sends merge into one event. Sender: set pending, then look at mask. Owner: clear
- * mask, then look at pending. One of the two always sees the other.
+ * Event channel ports of all domains, in shared memory: who is at the other end of each. What becomes of an event
+ * that is sent to a port is up to the form of delivery that its domain chose: two-level.ts, fifo.ts.
  */
 import { MachineError } from '../machine.js';
+import { FifoDelivery } from './fifo.js';
 import type { Lab } from './lab.js';
 import {
   PORT_DOMID_SHIFT,
@@ -15,14 +13,13 @@ import {
   PortState,
   domainRecord,
 } from './plan.js';
+import { TwoLevelDelivery } from './two-level.js';
 
-const { fields } = domainRecord;
-const SELECTOR = fields.selector.offset >>> 2;
-const PENDING = fields.pending.offset >>> 2;
-const MASK = fields.mask.offset >>> 2;
-const SELECTOR_WORDS = fields.selector.width >>> 2;
+const CONTROL = domainRecord.fields.control.offset >>> 2;
 
 const SLOT_MASK = 0xff;
+/** Bits of a vector that are the port; those above are the slot. */
+const VECTOR_PORT_BITS = 17;
 
 /** The word of a port that `peer` may bind. */
 const unboundFor = (peer: number): number => (PortState.unbound | (peer << PORT_DOMID_SHIFT)) >>> 0;
@@ -34,16 +31,37 @@ const boundTo = (slot: number, port: number): number =>
 const slotOf = (word: number): number => (word >>> PORT_SLOT_SHIFT) & SLOT_MASK;
 const remoteOf = (word: number): number => word >>> PORT_REMOTE_SHIFT;
 
+/** The number by which a device names a port. */
+export const vectorOf = (slot: number, port: number): number => (slot << VECTOR_PORT_BITS) | port;
+
+/** The number that {@link vectorOf} made, taken apart. */
+const parseVector = (vector: number): { slot: number; port: number } => ({
+  slot: vector >>> VECTOR_PORT_BITS,
+  port: vector & ((1 << VECTOR_PORT_BITS) - 1),
+});
+
 /** The hypervisor's side of event channels. */
 export class PortTables {
   /** Asked before each notification; true: it is dealt with, do not deliver it now. */
   intercept: ((slot: number, port: number) => boolean) | null = null;
 
-  /** @param lab whose memory the tables are in. */
-  constructor(private readonly lab: Lab) {}
+  /** 2-level delivery. */
+  readonly twoLevel: TwoLevelDelivery;
+  /** FIFO delivery. */
+  readonly fifo: FifoDelivery;
 
-  /** Opens `port` of a domain for `peer` to bind. */
+  /** @param lab whose memory the tables are in. */
+  constructor(private readonly lab: Lab) {
+    this.twoLevel = new TwoLevelDelivery(lab);
+    this.fifo = new FifoDelivery(lab, (slot, port) => this.isOpen(slot, port));
+  }
+
+  /**
+   * Opens `port` of a domain for `peer` to bind.
+   * @throws MachineError `NO_PORTS` for one beyond what its form of delivery has.
+   */
   open(slot: number, port: number, peer: number): void {
+    this.checkLimit(slot, port);
     this.reset(slot, port);
     Atomics.store(this.lab.memory.words, this.at(slot, port), unboundFor(peer));
   }
@@ -51,13 +69,14 @@ export class PortTables {
   /**
    * Binds `port` of the domain `me` in `slot` to a port that `peer` opened for it: notes it at this end, then
    * takes the other in one step.
-   * @throws MachineError `BAD_PORT`.
+   * @throws MachineError `BAD_PORT`, `NO_PORTS`.
    */
   bind(slot: number, port: number, me: number, peerSlot: number, peer: number, remote: number): void {
     const { words } = this.lab.memory;
     let seen: number = PortState.closed;
+    this.checkLimit(slot, port);
     this.reset(slot, port);
-    if (peerSlot >= 0 && remote < this.lab.plan.shape.ports) {
+    if (peerSlot >= 0 && remote < this.limit(peerSlot)) {
       Atomics.store(words, this.at(slot, port), boundTo(peerSlot, remote));
       const wanted = unboundFor(me);
       seen = Atomics.compareExchange(words, this.at(peerSlot, remote), wanted, boundTo(slot, port));
@@ -86,17 +105,25 @@ export class PortTables {
     this.reset(slot, port);
   }
 
-  /** Closes all ports of a domain that died, and unbinds whatever is still bound to one of them. */
+  /**
+   * Closes all ports of a domain that died, and unbinds whatever is still bound to one of them: a reset. Its slot's
+   * delivery is 2-level from here on, until somebody chooses again. Nothing of it runs meanwhile (XSA-343, 505).
+   */
   closeAll(slot: number): void {
-    const { domains, ports } = this.lab.plan.shape;
+    const { domains } = this.lab.plan.shape;
+    const ports = this.limit(slot);
     for (let port = 0; port < ports; port++) this.close(slot, port);
-    // It may have died between the two steps of a close.
-    for (let other = 0; other < domains; other++)
-      for (let port = 0; port < ports; port++) {
+    this.fifo.retire(slot);
+    for (let other = 0; other < domains; other++) {
+      const most = this.limit(other);
+      // It may have died between the two steps of a close, or of a send.
+      for (let port = 0; port < most; port++) {
         const seen = Atomics.load(this.lab.memory.words, this.at(other, port));
         if ((seen & PORT_STATE) === PortState.interdomain && slotOf(seen) === slot)
           this.unbind(other, port, seen);
       }
+      if (this.isFifo(other)) this.fifo.recount(other);
+    }
   }
 
   /** Notifies the other end of a port; nothing happens when it has none. */
@@ -108,6 +135,13 @@ export class PortTables {
     if (this.intercept?.(peerSlot, peerPort) !== true) this.send(peerSlot, peerPort);
   }
 
+  /** {@link notify} of the port that a vector names; nothing happens when it names none. */
+  raise(vector: number): void {
+    const { slot, port } = parseVector(vector);
+    const { domains, ports } = this.lab.plan.shape;
+    if (slot < domains && port < ports) this.notify(slot, port);
+  }
+
   /** Domain slot and port at the other end, or null. */
   target(slot: number, port: number): { slot: number; port: number } | null {
     const seen = Atomics.load(this.lab.memory.words, this.at(slot, port));
@@ -117,7 +151,8 @@ export class PortTables {
 
   /** Local port whose other end is `remote` of the domain in `peerSlot`, or 0. */
   boundTo(slot: number, peerSlot: number, remote: number): number {
-    for (let port = 1; port < this.lab.plan.shape.ports; port++) {
+    const most = this.limit(slot);
+    for (let port = 1; port < most; port++) {
       const target = this.target(slot, port);
       if (target !== null && target.slot === peerSlot && target.port === remote) return port;
     }
@@ -126,77 +161,56 @@ export class PortTables {
 
   /** Makes a port pending. */
   send(slot: number, port: number): void {
-    const { words } = this.lab.memory;
-    const record = this.lab.plan.record(slot) >>> 2;
-    const word = port >>> 5;
-    const bit = 1 << (port & 31);
-    if ((Atomics.or(words, record + PENDING + word, bit) & bit) !== 0) return;
-    if ((Atomics.load(words, record + MASK + word) & bit) === 0) this.select(slot, word);
+    if (this.isFifo(slot)) this.fifo.send(slot, port);
+    else this.twoLevel.send(slot, port);
   }
 
   /** Lets a port's events through again, and delivers one that came meanwhile. */
   unmask(slot: number, port: number): void {
-    const { words } = this.lab.memory;
-    const record = this.lab.plan.record(slot) >>> 2;
-    const word = port >>> 5;
-    const bit = 1 << (port & 31);
-    Atomics.and(words, record + MASK + word, ~bit);
-    if ((Atomics.load(words, record + PENDING + word) & bit) !== 0) this.select(slot, word);
-  }
-
-  /**
-   * Hands each pending, unmasked port of a domain to `each`: masked and not pending any more from just before
-   * that call (late acknowledge, XSA-332).
-   */
-  take(slot: number, each: (port: number) => void): void {
-    const { words } = this.lab.memory;
-    const record = this.lab.plan.record(slot) >>> 2;
-    for (let i = 0; i < SELECTOR_WORDS; i++) {
-      let chosen = Atomics.exchange(words, record + SELECTOR + i, 0);
-      while (chosen !== 0) {
-        const word = i * 32 + lowestBit(chosen);
-        chosen &= chosen - 1;
-        let ready = Atomics.load(words, record + PENDING + word) & ~Atomics.load(words, record + MASK + word);
-        while (ready !== 0) {
-          const index = lowestBit(ready);
-          ready &= ready - 1;
-          Atomics.or(words, record + MASK + word, 1 << index);
-          Atomics.and(words, record + PENDING + word, ~(1 << index));
-          each(word * 32 + index);
-        }
-      }
-    }
+    if (this.isFifo(slot)) this.fifo.unmask(slot, port);
+    else this.twoLevel.unmask(slot, port);
   }
 
   /** Ports that are not closed. */
   count(slot: number): number {
     let open = 0;
-    for (let port = 0; port < this.lab.plan.shape.ports; port++)
-      if ((this.lab.memory.words[this.at(slot, port)]! & PORT_STATE) !== PortState.closed) open++;
+    const most = this.limit(slot);
+    for (let port = 0; port < most; port++) if (this.isOpen(slot, port)) open++;
     return open;
   }
 
-  /** Whether {@link take} has anything to look at. */
+  /** Whether a domain has events to look at. */
   waiting(slot: number): boolean {
-    const { words } = this.lab.memory;
-    const at = (this.lab.plan.record(slot) >>> 2) + SELECTOR;
-    for (let i = 0; i < SELECTOR_WORDS; i++) if (Atomics.load(words, at + i) !== 0) return true;
-    return false;
+    return this.isFifo(slot) ? this.fifo.waiting(slot) : this.twoLevel.waiting(slot);
   }
 
-  private select(slot: number, word: number): void {
-    const at = (this.lab.plan.record(slot) >>> 2) + SELECTOR + (word >>> 5);
-    Atomics.or(this.lab.memory.words, at, 1 << (word & 31));
-    this.lab.onSignal(slot);
+  /** Ports that a domain can have by its form of delivery, counting port 0, which is none (XSA-342). */
+  limit(slot: number): number {
+    return this.isFifo(slot) ? this.fifo.limit : this.twoLevel.limit;
   }
 
-  /** Neither pending nor masked. Also when it opens: a notify that was under way at the close comes after it. */
+  private isOpen(slot: number, port: number): boolean {
+    return (this.lab.memory.words[this.at(slot, port)]! & PORT_STATE) !== PortState.closed;
+  }
+
+  private checkLimit(slot: number, port: number): void {
+    const most = this.limit(slot);
+    if (port >= most)
+      throw new MachineError(
+        'NO_PORTS',
+        `expected a port below ${most}, as ${this.isFifo(slot) ? 'FIFO' : '2-level'} event channels have in this ` +
+          `lab, saw ${port}; close some, raise shape.ports, or choose FIFO`,
+      );
+  }
+
+  private isFifo(slot: number): boolean {
+    // Written before the domain's first port is opened, and after its last is closed.
+    return this.lab.memory.words[(this.lab.plan.record(slot) >>> 2) + CONTROL] !== 0;
+  }
+
   private reset(slot: number, port: number): void {
-    const { words } = this.lab.memory;
-    const record = this.lab.plan.record(slot) >>> 2;
-    const bit = 1 << (port & 31);
-    Atomics.and(words, record + PENDING + (port >>> 5), ~bit);
-    Atomics.and(words, record + MASK + (port >>> 5), ~bit);
+    if (this.isFifo(slot)) this.fifo.reset(slot, port);
+    else this.twoLevel.reset(slot, port);
   }
 
   /** The port was bound, by that word, to one that closed: the domain at the closed end may bind it again. */
@@ -219,8 +233,4 @@ export class PortTables {
         return 'a closed port';
     }
   }
-}
-
-function lowestBit(word: number): number {
-  return 31 - Math.clz32(word & -word);
 }

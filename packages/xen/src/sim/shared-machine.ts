@@ -10,7 +10,8 @@ import { MachineError } from '../machine.js';
 import type { DomainId } from '../machine.js';
 import { PRIVILEGED_DOMID, StoreClient, StoreServer, connectDirect, servePort } from '../store/index.js';
 import type { Connection, PortLike, StoreServerOptions } from '../store/index.js';
-import { parseVector } from './events.js';
+import type { DomainOptions } from './domain.js';
+import type { EventChannelForm } from './event-delivery.js';
 import { Lab } from './lab.js';
 import type { Holdings } from './lab.js';
 import type { MemoryHandle, SharedMemory } from './memory.js';
@@ -42,6 +43,8 @@ export interface DomainSeat {
   readonly id: DomainId;
   /** What people call it. */
   readonly name: string;
+  /** The event channels that its kernel asks for. */
+  readonly eventChannels: EventChannelForm;
   /** Its connection to the store. */
   readonly storePort: MessagePort;
 }
@@ -61,6 +64,7 @@ export interface SharedMachineOptions extends Partial<LabShape> {
 interface Resident {
   readonly slot: number;
   readonly name: string;
+  readonly eventChannels: EventChannelForm;
   readonly connection: Connection;
   readonly port: MessagePort;
 }
@@ -135,11 +139,14 @@ export class SharedMachine {
   /**
    * Makes a domain: its slot, and its connection to the store. Its thread joins by `joinMachine`.
    * @param id its number; the lowest free one when left out.
+   * @param name what people call it.
+   * @param options what its kernel is like.
    */
-  createDomain(id?: DomainId, name?: string): DomainSeat {
+  createDomain(id?: DomainId, name?: string, options: DomainOptions = {}): DomainSeat {
     let chosen = id ?? 0;
     while (id === undefined && this.residents.has(chosen)) chosen++;
-    return this.seat(chosen, this.lab.createDomain(this.host, chosen), name ?? `dom${chosen}`);
+    const { eventChannels = '2-level' } = options;
+    return this.seat(chosen, this.lab.createDomain(this.host, chosen), name ?? `dom${chosen}`, eventChannels);
   }
 
   /**
@@ -151,7 +158,7 @@ export class SharedMachine {
    * @throws MachineError `IN_USE` when it is not suspended, `CLOSED` when the number is taken; it stays then.
    */
   moveDomain(id: DomainId, to: SharedMachine, newId?: DomainId): DomainSeat {
-    const { slot, name, connection, port } = this.resident(id);
+    const { slot, name, eventChannels, connection, port } = this.resident(id);
     let chosen = newId ?? 0;
     while (newId === undefined && to.residents.has(chosen)) chosen++;
     this.lab.moveDomain(slot, to.host, chosen);
@@ -159,7 +166,7 @@ export class SharedMachine {
     connection.close();
     port.close();
     this.storeServer.releaseDomain(id);
-    return to.seat(chosen, slot, name);
+    return to.seat(chosen, slot, name, eventChannels);
   }
 
   /**
@@ -232,8 +239,7 @@ export class SharedMachine {
 
   /** Notifies the channel that `vector` names: what a device model in this thread calls. */
   raise(vector: number): void {
-    const { slot, port } = parseVector(vector);
-    this.lab.ports.notify(slot, port);
+    this.lab.ports.raise(vector);
   }
 
   /** Pages of the lab that nobody owns. */
@@ -257,11 +263,11 @@ export class SharedMachine {
     };
   }
 
-  private seat(id: DomainId, slot: number, name: string): DomainSeat {
+  private seat(id: DomainId, slot: number, name: string, eventChannels: EventChannelForm): DomainSeat {
     const { port1, port2 } = new MessageChannel();
     const connection = servePort(this.storeServer, id, this.wakingPort(port1, slot));
-    this.residents.set(id, { slot, name, connection, port: port1 });
-    return { description: this.description, id, name, storePort: port2 };
+    this.residents.set(id, { slot, name, eventChannels, connection, port: port1 });
+    return { description: this.description, id, name, eventChannels, storePort: port2 };
   }
 
   /** Looks after what dead domains left while others still use it. */

@@ -87,7 +87,7 @@ describe('a loop', () => {
     const loop = loopOf();
     const story: string[] = [];
     loop.connect({
-      deliver: () => lab.ports.take(slot, (port) => story.push(`event ${port}`)),
+      deliver: () => lab.ports.twoLevel.take(slot, (port) => story.push(`event ${port}`)),
       mail: () => story.push('mail'),
       idle: () => undefined,
     });

@@ -1,15 +1,19 @@
 // Domains in worker threads: no wake is lost, a revoke never overtakes a copy, and all ends when told to.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import type { EventChannelForm } from '@netaccel/xen/sim';
 import { SharedMachine } from '@netaccel/xen/sim/workers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 let machine: SharedMachine;
 let running: Worker[];
+/** The event channels of domains that start. */
+let form: EventChannelForm;
 
 beforeEach(() => {
   machine = SharedMachine.create({ pages: 2048, domains: 4, ports: 64, grantPages: 1, mappings: 64 });
   running = [];
+  form = '2-level';
 });
 
 afterEach(async () => {
@@ -24,7 +28,7 @@ interface Peer {
 }
 
 function start(id: number, story: string, count = 0, spinMicros = 30): Peer {
-  const seat = machine.createDomain(id);
+  const seat = machine.createDomain(id, undefined, { eventChannels: form });
   const worker = new Worker(new URL('./workers/peer.mjs', import.meta.url), {
     workerData: { seat, story, count, spinMicros },
     transferList: [seat.storePort],
@@ -44,7 +48,11 @@ async function stopAll(...peers: Peer[]): Promise<void> {
   await Promise.all(peers.map(({ exit }) => exit));
 }
 
-describe('two domains', () => {
+describe.each<EventChannelForm>(['2-level', 'fifo'])('two domains with %s event channels', (which) => {
+  beforeEach(() => {
+    form = which;
+  });
+
   test(
     'hole 2.16 #19, XSA-340, 358, 359: exchange a million ring words, and no wake is lost',
     { timeout: 30_000 },
@@ -69,6 +77,46 @@ describe('two domains', () => {
     },
   );
 
+  test(
+    'exchange notifications on many channels at once, none of which is lost',
+    { timeout: 30_000 },
+    async () => {
+      const juggle = start(0, 'juggle', 1000);
+      const answer = start(1, 'answer');
+      expect(await juggle.result).toEqual({ left: 0, form: which });
+      await stopAll(juggle, answer);
+    },
+  );
+
+  test('open, bind and close ports: both end with none', { timeout: 30_000 }, async () => {
+    const open = start(0, 'open', 20_000);
+    const bind = start(1, 'bind');
+    const [opened, bound] = (await Promise.all([open.result, bind.result])) as [
+      { ports: number },
+      { ports: number; bound: number },
+    ];
+    expect([opened.ports, bound.ports]).toEqual([0, 0]);
+    expect(bound.bound).toBeGreaterThan(0);
+    expect([machine.holdings(0).ports, machine.holdings(1).ports]).toEqual([0, 0]);
+    await stopAll(open, bind);
+  });
+
+  test('one that has ended leaves its slot to one of the other form', { timeout: 30_000 }, async () => {
+    const forms: readonly EventChannelForm[] = [which, which === 'fifo' ? '2-level' : 'fifo', which];
+    const tool = machine.openStore();
+    for (form of forms) {
+      const juggle = start(0, 'juggle', 20);
+      const answer = start(1, 'answer');
+      expect(await juggle.result).toEqual({ left: 0, form });
+      await Promise.all([juggle.worker.terminate(), answer.worker.terminate()]);
+      for (const id of [0, 1]) machine.destroyDomain(id);
+      expect(machine.describe()).toMatchObject({ domains: [] });
+      for (const name of ['ready', 'ref', 'port']) await tool.remove(`/tool/${name}`);
+    }
+  });
+});
+
+describe('two domains', () => {
   test(
     'revoke and copy at the same time: a copy is of what was granted, or refused',
     { timeout: 30_000 },
@@ -99,19 +147,6 @@ describe('two domains at once', () => {
     expect(machine.describe()).toMatchObject({ freePages: free });
     await stopAll(...peers);
   });
-
-  test('open, bind and close ports: both end with none', { timeout: 30_000 }, async () => {
-    const open = start(0, 'open', 20_000);
-    const bind = start(1, 'bind');
-    const [opened, bound] = (await Promise.all([open.result, bind.result])) as [
-      { ports: number },
-      { ports: number; bound: number },
-    ];
-    expect([opened.ports, bound.ports]).toEqual([0, 0]);
-    expect(bound.bound).toBeGreaterThan(0);
-    expect([machine.holdings(0).ports, machine.holdings(1).ports]).toEqual([0, 0]);
-    await stopAll(open, bind);
-  });
 });
 
 describe('a domain in a worker', () => {
@@ -138,10 +173,11 @@ describe('a domain in a worker', () => {
     await expect(start(0, 'fail').result).rejects.toThrow('a task of this domain threw');
   });
 
-  test(
-    'that is ended by force in the middle of its work leaves nothing behind',
+  test.each<EventChannelForm>(['2-level', 'fifo'])(
+    'with %s event channels that is ended by force in the middle of its work leaves nothing behind',
     { timeout: 30_000 },
-    async () => {
+    async (which) => {
+      form = which;
       const free = (machine.describe() as { freePages: number }).freePages;
       const tool = machine.openStore();
       for (let round = 0; round < 5; round++) {
@@ -151,7 +187,8 @@ describe('a domain in a worker', () => {
         while (machine.holdings(1).mappings === 0 && Date.now() - asked < 10_000)
           await new Promise((resolve) => setImmediate(resolve));
         await Promise.all([front.worker.terminate(), back.worker.terminate()]);
-        expect(machine.holdings(0)).toMatchObject({ pages: 1, grants: 1, ports: 1 });
+        const pages = which === 'fifo' ? 3 : 1; // the ring, and two of the kernel
+        expect(machine.holdings(0)).toMatchObject({ pages, grants: 1, ports: 1 });
         machine.destroyDomain(0);
         expect(machine.holdings(1).mappings).toBe(1);
         machine.destroyDomain(1);

@@ -8,6 +8,7 @@ import { joinMachine } from '@netaccel/xen/sim/workers';
 const { seat, story, count } = workerData;
 const { domain, loop } = joinMachine(seat.description, seat.id, {
   storePort: seat.storePort,
+  eventChannels: seat.eventChannels,
   // A lost wake then shows as a test that takes too long.
   sleepMs: workerData.sleepMs ?? 60_000,
   spinMicros: workerData.spinMicros,
@@ -16,6 +17,7 @@ const { words } = domain.memory;
 const PEER = 1 - seat.id;
 const SLOTS = 256;
 const SLOT_BYTES = 8;
+const CHANNELS = 60;
 
 /** @param {unknown} result */
 function finish(result) {
@@ -142,6 +144,44 @@ const stories = {
       Atomics.store(words, at + 1, asked);
       channel.notify();
     });
+  },
+
+  /** As ping, on many channels at once, of all priorities. */
+  async juggle() {
+    const at = domain.grants.share(PEER, 1, 'write').address >>> 2;
+    let left = CHANNELS;
+    const channels = Array.from({ length: CHANNELS }, (_, i) => {
+      let seen = 0;
+      const channel = domain.events.allocateUnbound(PEER, () => {
+        channel.unmask();
+        if (Atomics.load(words, at + 2 * i + 1) !== seen + 1) return;
+        if (++seen === count) return --left === 0 ? finish({ left, form: domain.events.form }) : undefined;
+        Atomics.store(words, at + 2 * i, seen + 1);
+        channel.notify();
+      });
+      channel.setPriority(i % 16);
+      return channel;
+    });
+    await tell({ ref: 8, port: channels[0].port });
+    for (const [i, channel] of channels.entries()) {
+      Atomics.store(words, at + 2 * i, 1);
+      channel.notify();
+    }
+  },
+
+  async answer() {
+    const [ref, port] = await hear(['ref', 'port']);
+    const at = domain.foreign.map(PEER, [ref], 'write').addresses[0] >>> 2;
+    for (let i = 0; i < CHANNELS; i++) {
+      const channel = domain.events.bindInterdomain(PEER, port + i, () => {
+        channel.unmask();
+        const asked = Atomics.load(words, at + 2 * i);
+        if (asked === Atomics.load(words, at + 2 * i + 1)) return;
+        Atomics.store(words, at + 2 * i + 1, asked);
+        channel.notify();
+      });
+      channel.setPriority((i * 7) % 16);
+    }
   },
 
   /** Grants a page of one value, ends the grant at any moment, and fills the page with another value at once. */
