@@ -8,11 +8,13 @@ import { build } from 'tsup';
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '../..');
 
-/** The `xen` commands of `netaccel`, and nothing of its labs. */
+/** The commands of `netaccel` for a Xen host, and nothing of its labs. */
 const ENTRY = `import { Command } from 'commander';
 import { registerXen } from '${root}/packages/host/src/commands/xen.ts';
+import { registerDoctor } from '${root}/packages/host/src/commands/doctor.ts';
 const program = new Command('netaccel').enablePositionalOptions();
 registerXen(program.exitOverride());
+registerDoctor(program);
 await program.parseAsync(process.argv.slice(2), { from: 'user' });
 `;
 

@@ -22,6 +22,7 @@ const BOOTS = [
   { name: 'driver-domain', quick: false },
   { name: 'acceleration', quick: false },
   { name: 'save', quick: false },
+  { name: 'ports', quick: false },
   { name: 'ovs', quick: false },
   { name: 'hostile', quick: false },
 ];
