@@ -134,6 +134,25 @@ describe('two domains', () => {
       await stopAll(revoke, copy);
     },
   );
+
+  test(
+    'XSA-218, 228, 236, 406: map, unmap twice and revoke at the same time: a page is its mapper’s until it lets go, once',
+    { timeout: 30_000 },
+    async () => {
+      const count = 20_000;
+      const grant = start(0, 'grant', count);
+      const map = start(1, 'map');
+      const [granted, mapped] = (await Promise.all([grant.result, map.result])) as [
+        { round: number; kept: number; grants: number },
+        { mapped: number; refused: number; bad: number; mappings: number },
+      ];
+      // What is left is the board.
+      expect(granted).toMatchObject({ round: count, grants: 1 });
+      expect(mapped).toMatchObject({ bad: 0, mappings: 1 });
+      expect(mapped.mapped).toBeGreaterThan(0);
+      await stopAll(grant, map);
+    },
+  );
 });
 
 describe('two domains at once', () => {

@@ -240,6 +240,62 @@ const stories = {
     task.raise();
   },
 
+  /** Grants a page of one value, and ends the grant at any moment; whoever has it mapped keeps it, and its value. */
+  async grant() {
+    const board = domain.grants.share(PEER, 1, 'write').address >>> 2;
+    await tell({ ref: 8 });
+    let kept = 0;
+    let round = 0;
+    const task = loop.task(() => {
+      if (Atomics.load(words, board + 2) === 0) return true; // the mapper is not there yet
+      const page = domain.grants.share(PEER, 1, 'write');
+      const at = page.address >>> 2;
+      words.fill(0x600d, at, at + 1024);
+      Atomics.store(words, board, page.refs[0]);
+      for (let i = round % 200; i > 0; i--) Atomics.load(words, board);
+      if (page.release()) words.fill(0xbad, at, at + 1024);
+      else kept++;
+      if (++round < count) return true;
+      Atomics.store(words, board + 1, 1);
+      const last = loop.task(() => {
+        // The mapper lets go of its last one in its own time.
+        domain.grants.retry();
+        if (domain.ledger().grants > 1) return true;
+        finish({ round, kept, grants: domain.ledger().grants });
+        return false;
+      });
+      last.raise();
+      return false;
+    });
+    task.raise();
+  },
+
+  /** Maps whatever is granted, looks at it, and unmaps it, twice: what it sees while it has it is the value. */
+  async map() {
+    const [ref] = await hear(['ref']);
+    const board = domain.foreign.map(PEER, [ref], 'write').addresses[0] >>> 2;
+    Atomics.store(words, board + 2, 1);
+    const seen = { mapped: 0, refused: 0, bad: 0 };
+    const task = loop.task(() => {
+      try {
+        const page = domain.foreign.map(PEER, [Atomics.load(words, board)], 'write');
+        seen.mapped++;
+        const at = page.addresses[0] >>> 2;
+        // Zero: shared and not yet filled.
+        for (let k = 0; k < 1024; k++) if (words[at + k] !== 0x600d && words[at + k] !== 0) seen.bad++;
+        page.unmap();
+        page.unmap();
+      } catch (error) {
+        if (/** @type {{ code?: string }} */ (error).code !== 'BAD_GRANT') throw error;
+        seen.refused++;
+      }
+      if (Atomics.load(words, board + 1) === 0) return true;
+      finish({ ...seen, mappings: domain.ledger().mappings });
+      return false;
+    });
+    task.raise();
+  },
+
   /** Takes and gives back pages at random; no page is ever anybody else's meanwhile. */
   async pages() {
     const random = new Random(seat.id + 1);
