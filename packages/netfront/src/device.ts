@@ -1,6 +1,6 @@
 /**
- * The control side of one vif: follows its backend through the xenbus states, makes and closes connections, and
- * gives each an accelerator slot.
+ * The control side of one vif: follows its backend through the xenbus states and makes connections. How they close, what
+ * accelerates them, and what may change meanwhile are its parts (closing.ts, device-accelerator.ts, while-connected.ts).
  *
  * One loop (`step`) compares the two halves' states and does what the xenbus table says, one thing after the
  * other; whatever happens leaves a mark and wakes it. The frame path never waits for anything in here, and
@@ -9,28 +9,22 @@
 import type { AcceleratorStatistics } from '@netaccel/core-hooks';
 import { Worker, XenbusState, frontendReaction, switchState } from '@netaccel/xen';
 import type { XenbusStateValue } from '@netaccel/xen';
-import { AcceleratorSlot } from './accelerator.js';
-import { ACCELERATOR_DEADLINES } from './attachment.js';
 import { BackendWatch } from './backend-watch.js';
+import { Closing } from './closing.js';
 import { Connection } from './connection.js';
 import type { Counters } from './counters.js';
-import { within } from './deadline.js';
+import { DeviceAccelerator } from './device-accelerator.js';
 import { ALL_FEATURES, agree } from './features.js';
 import type { Agreement, NetfrontFeatures } from './features.js';
-import { publishError, publishKeys, readDevice } from './handshake.js';
+import { publishKeys, readDevice } from './handshake.js';
 import type { DeviceKeys } from './handshake.js';
-import { messageOf } from './hooks.js';
 import { connectError, connectionOptions } from './netfront-options.js';
 import type { NetfrontOptions, NetfrontState, StartOptions } from './netfront-options.js';
-import { FIRST_PAUSE_MS, Pauses } from './pauses.js';
+import { Pauses } from './pauses.js';
 import type { TransmitPath } from './transmit.js';
 import { UnreadRings } from './unread.js';
 import { Waiters } from './waiters.js';
 import { WhileConnected } from './while-connected.js';
-
-const CLOSE_TIMEOUT_MS = 5000;
-/** How long a suspend waits for the frames that were taken to be sent. */
-const DRAIN_TIMEOUT_MS = 1000;
 
 /** One vif's control side. */
 export class Device {
@@ -50,8 +44,8 @@ export class Device {
   connection: Connection | null = null;
   /** Its transmit half, which the stack uses. */
   transmit: TransmitPath | null = null;
-  /** The accelerator of a connected device. */
-  slot: AcceleratorSlot | null = null;
+  /** Its accelerator, while it is connected. */
+  readonly accelerator: DeviceAccelerator;
   /** Why it is not connected; null when there is nothing to say. */
   reason: string | null = null;
   /** The backend is there. */
@@ -60,6 +54,7 @@ export class Device {
   private breach: string | null = null;
   /** When it looks at its backend again. */
   readonly pauses: Pauses;
+  private readonly closing: Closing;
   /** The loop that follows the backend; null before start, and while suspended or stopping. */
   private worker: Worker | null = null;
   private beginning: Promise<void> = Promise.resolve();
@@ -75,8 +70,8 @@ export class Device {
    */
   constructor(
     private readonly options: NetfrontOptions,
-    private readonly counters: Counters,
-    private readonly onTotals: (totals: AcceleratorStatistics) => void,
+    readonly counters: Counters,
+    readonly onTotals: (totals: AcceleratorStatistics) => void,
   ) {
     this.path = `device/vif/${options.handle}`;
     this.unread = new UnreadRings(counters);
@@ -90,6 +85,8 @@ export class Device {
       onError: (message) => this.log('warn', message),
     });
     this.pauses = new Pauses(options.domain.loop, () => this.wake());
+    this.accelerator = new DeviceAccelerator(this, options);
+    this.closing = new Closing(this, options);
     this.changes = new WhileConnected(this, { ...ALL_FEATURES, ...options.features }, options);
   }
 
@@ -100,9 +97,9 @@ export class Device {
 
   /** Where it stands. */
   get state(): NetfrontState {
-    const { own: frontend, carrier, slot } = this;
-    const reason = this.reason ?? slot?.reason ?? null;
-    return { frontend, backend: this.backend.state, carrier, accelerator: slot?.state ?? 'detached', reason };
+    const { own: frontend, carrier, accelerator } = this;
+    const reason = this.reason ?? accelerator.reason;
+    return { frontend, backend: this.backend.state, carrier, accelerator: accelerator.state, reason };
   }
 
   /** {@inheritDoc Netfront.start} */
@@ -118,47 +115,18 @@ export class Device {
   /** {@inheritDoc Netfront.stop} */
   async stop(): Promise<void> {
     await this.pauseLoop();
-    await this.detach();
-    await this.closeInTurn(false);
+    await this.closing.inTurn(false);
+    // A guest that stops may never see what its backend does afterwards.
+    this.unread.settle();
+    await this.endFollowing();
   }
 
   /** {@inheritDoc Netfront.suspend} */
   async suspend(): Promise<void> {
     await this.pauseLoop();
-    const { connection, options } = this;
-    if (this.opened && connection !== null) {
-      // What was taken is sent: by the plugin as long as it is there, then by the rings.
-      const drained = connection.drain();
-      await this.slot?.stop();
-      await within(options.domain.loop, options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS, () => drained);
-    }
-    await this.detach();
-    await this.closeInTurn(true);
-  }
-
-  /** Tells the backend, gives it its time, and gives everything back; with `rest`, what it sent until then comes in. */
-  private async closeInTurn(rest: boolean): Promise<void> {
-    const { loop } = this.options.domain;
-    try {
-      if (this.own !== XenbusState.Unknown && this.own !== XenbusState.Closed) {
-        await this.connection?.instructions.grants?.drop(this.options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS);
-        await this.write(XenbusState.Closing);
-        if (this.connection !== null)
-          await within(loop, this.options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS, () =>
-            this.waiters.until(() => this.backend.isGone),
-          );
-        if (rest) this.connection?.collectRest();
-        this.closeConnection();
-        await this.write(XenbusState.Closed);
-      }
-    } catch (error) {
-      this.log('warn', `closing: ${messageOf(error)}`);
-    }
-    this.closeConnection();
-    // A guest that stops may never see what its backend does afterwards.
-    if (!rest) this.unread.settle();
-    await this.backend.end();
-    this.changed();
+    await this.closing.drain();
+    await this.closing.inTurn(true);
+    await this.endFollowing();
   }
 
   /** Reads who the device is and begins to follow its backend. */
@@ -169,10 +137,18 @@ export class Device {
     this.worker = new Worker(
       domain.loop,
       () => this.step(),
-      (error) => this.fail(error),
+      async (error) => {
+        await this.closing.fail(error);
+        return false;
+      },
     );
     await this.write(XenbusState.Initialising);
     await this.backend.begin(this.path, this.keys.backendPath);
+  }
+
+  private async endFollowing(): Promise<void> {
+    await this.backend.end();
+    this.changed();
   }
 
   /** The loop does not touch the device any more. */
@@ -194,13 +170,15 @@ export class Device {
   private async step(): Promise<void> {
     // The state may have been seen from inside of the task: what follows happens outside of it.
     await Promise.resolve();
-    if (this.breach !== null) return this.fence(this.breach);
+    const { breach } = this;
+    this.breach = null;
+    if (breach !== null) return this.closing.fence(breach);
     const renewal = this.changes.takeRenewal();
     if (renewal !== null) return this.renew(renewal);
     if (this.changes.takeRemeasured() && this.opened && this.connection !== null) {
       // A plugin knows one mtu for its life: it goes and comes again.
-      await this.slot?.stop();
-      await this.startAccelerator(this.connection);
+      await this.accelerator.stop();
+      await this.accelerator.begin(this.connection, this.keys!);
     }
     const reaction = frontendReaction(this.own, this.backend.state);
     switch (reaction) {
@@ -216,7 +194,7 @@ export class Device {
       case 'linger':
       case 'close':
         if (reaction === 'linger' && this.mayReturn()) return;
-        await this.closeDown();
+        await this.closing.atOnce();
         break;
       case 'closed':
         await this.write(XenbusState.Closed);
@@ -226,7 +204,7 @@ export class Device {
         await this.initialise();
         break;
       case 'remove':
-        await this.disconnect();
+        await this.closing.disconnect();
         return;
     }
     this.wake();
@@ -235,7 +213,7 @@ export class Device {
   /** Closes, and starts over at once: what was changed holds for a connection from its beginning. */
   private async renew(reason: string): Promise<void> {
     this.log('info', `connects anew: ${reason}`);
-    await this.closeDown();
+    await this.closing.atOnce();
     await this.initialise();
     this.wake();
   }
@@ -297,54 +275,14 @@ export class Device {
     this.changed();
     this.options.onConnected?.(vif);
     this.changes.catchUp();
-    await this.startAccelerator(this.connection);
-  }
-
-  private async startAccelerator(connection: Connection): Promise<void> {
-    const { domain, registry, deadlines } = this.options;
-    if (registry === undefined) return;
-    const { vif, backendPath } = this.keys!;
-    this.slot = new AcceleratorSlot({
-      domain,
-      backend: vif.backend,
-      connection,
-      counters: this.counters,
-      vif,
-      frontendPath: this.path,
-      backendPath,
-      deadlines: { ...ACCELERATOR_DEADLINES, ...deadlines },
-      onTotals: this.onTotals,
-      log: (level, message) => this.log(level, message),
-      registry,
-      onState: () => this.changed(),
-    });
-    await this.slot.start();
+    await this.accelerator.begin(this.connection, this.keys!);
   }
 
   /** No frame goes or comes from here on, but for what a plugin has to finish. */
-  private quiet(): void {
+  quiet(): void {
     this.opened = false;
     this.transmit?.disconnect();
     this.changed();
-  }
-
-  /** The plugin goes; the data path is quiet first. */
-  private async detach(): Promise<void> {
-    this.quiet();
-    await this.slot?.stop();
-    this.slot = null;
-  }
-
-  private async disconnect(): Promise<void> {
-    await this.detach();
-    this.closeConnection();
-  }
-
-  /** Closed, as the backend sees it. */
-  private async closeDown(): Promise<void> {
-    await this.disconnect();
-    await this.write(XenbusState.Closing);
-    await this.write(XenbusState.Closed);
   }
 
   /** Ready for a backend, again. */
@@ -353,43 +291,12 @@ export class Device {
     await this.write(XenbusState.Initialising);
   }
 
-  private closeConnection(): void {
+  /** Gives rings, channels and pages back. */
+  closeConnection(): void {
     this.transmit = null;
     this.connection?.close(this.backend.isGone);
     this.connection = null;
     this.opened = false;
-  }
-
-  /** The backend broke a rule that cannot be lived with: the device is closed, and says why. */
-  private async fence(reason: string): Promise<void> {
-    this.breach = null;
-    this.log('error', `the backend is fenced: ${reason}`);
-    await this.close(`the backend is fenced: ${reason}`, this.pauses.afterFence());
-  }
-
-  /** A step failed: the device is closed, and says why. */
-  private async fail(error: unknown): Promise<false> {
-    const reason = messageOf(error);
-    this.log('error', reason);
-    try {
-      await this.close(reason, FIRST_PAUSE_MS);
-    } catch (second) {
-      // Without the store nobody can be told; the rings are gone all the same.
-      this.log('error', `closing after that: ${messageOf(second)}`);
-    }
-    return false;
-  }
-
-  private async close(reason: string, pauseMs: number): Promise<void> {
-    this.reason = reason;
-    await this.disconnect();
-    this.pauses.begin(pauseMs);
-    await publishError(this.options.domain.store, this.path, reason, (error) =>
-      this.log('warn', messageOf(error)),
-    );
-    await this.write(XenbusState.Closing);
-    await this.write(XenbusState.Closed);
-    this.wake();
   }
 
   /** Writes this half's state; a device that is gone from the store is Unknown. */
@@ -407,7 +314,8 @@ export class Device {
     if (!this.opened) throw connectError(how, this, wait.timeoutMs ?? 0, failed() ? this.reason : null);
   }
 
-  private changed(): void {
+  /** What can be seen from outside is another than before. */
+  changed(): void {
     this.waiters.look();
     this.options.onState?.(this.state);
   }

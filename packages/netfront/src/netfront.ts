@@ -144,8 +144,8 @@ export class Netfront {
   /** The device's totals, over both paths and all connections. */
   statistics(): NetfrontStatistics {
     const accelerated = { ...this.pastTotals };
-    this.device.slot?.addTotals(accelerated);
-    return merge(this.counters, accelerated, this.device.slot?.declines ?? {});
+    this.device.accelerator.addTotals(accelerated);
+    return merge(this.counters, accelerated, this.device.accelerator.declines);
   }
 
   /** Everything about the device, as plain data. */
@@ -161,7 +161,7 @@ export class Netfront {
       fences: device.pauses.fences,
       agreed: device.agreement,
       connection: device.connection?.describe() ?? null,
-      accelerator: device.slot?.describe() ?? null,
+      accelerator: device.accelerator.describe(),
       statistics: this.statistics(),
     };
   }

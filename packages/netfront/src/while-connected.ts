@@ -8,6 +8,7 @@ import { XenbusState } from '@netaccel/xen';
 import type { XenbusStateValue } from '@netaccel/xen';
 import { ETHERNET_HEADER_BYTES, MAX_XDP_HEADROOM } from '@netaccel/xen/netif';
 import type { Connection } from './connection.js';
+import type { DeviceAccelerator } from './device-accelerator.js';
 import type { Agreement, NetfrontFeatures } from './features.js';
 import { parseMtu, publishHeadroom } from './handshake.js';
 import type { DeviceKeys } from './handshake.js';
@@ -25,7 +26,7 @@ export interface ChangingDevice {
   readonly agreement: Agreement | null;
   readonly connection: Connection | null;
   readonly opened: boolean;
-  readonly slot: unknown;
+  readonly accelerator: DeviceAccelerator;
   readonly waiters: Waiters;
   own: XenbusStateValue;
   keys: DeviceKeys | null;
@@ -113,7 +114,7 @@ export class WhileConnected implements Pick<GroupParts, 'onJoined' | 'onRefused'
     const mtu = Math.min(parseMtu(text), whole ? Infinity : buffers.pieceBytes - ETHERNET_HEADER_BYTES);
     if (keys === null || keys.vif.mtu === mtu) return;
     device.keys = { ...keys, vif: { ...keys.vif, mtu } };
-    this.remeasured = device.slot !== null;
+    this.remeasured = device.accelerator.present;
     this.options.onMtu?.(mtu);
     device.wake();
   }
