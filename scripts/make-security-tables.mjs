@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import { FILL_DEFAULTS } from '@netaccel/netfront';
-import { defaultLimits } from '@netaccel/netback';
+import { defaultLimits, defaultQuotas } from '@netaccel/netback';
 import * as xen from '@netaccel/xen';
 import { PATH_LIMITS, QUOTAS, MAX_PAYLOAD_BYTES } from '@netaccel/xen/store';
 import { STORE_SOCKET_LIMITS } from '@netaccel/xen/store/socket';
@@ -30,32 +30,26 @@ const link = (path) => `[${path.replace(/^packages\/|\.test\.ts$/g, '').replace(
 const netback = 'packages/netback/test/';
 const store = 'packages/xen/test/store/';
 
-/** What each limit of a vif is for, and where it is tested. @type {Record<string, [string, string]>} */
+/** Its test holds each of a vif's limits, at another number than the default, in a case with the limit's name. */
+const vifLimitsTest = `${netback}limits.test.ts`;
+
+/** What each limit of a vif is for. @type {Record<string, string>} */
 const vifLimits = {
-  maxQueues: ['queues of a vif', `${netback}frontend-keys.test.ts`],
-  budget: ['packets of a queue before others have their turn', `${netback}transmit.test.ts`],
-  smallBuffers: ['transmit buffers of 2 KiB', `${netback}transmit.test.ts`],
-  largeBuffers: ['transmit buffers of 64 KiB', `${netback}transmit.test.ts`],
-  backlogBytes: ['bytes that wait per queue for receive buffers', `${netback}backlog.test.ts`],
-  backlogFrames: ['frames that wait per queue for receive buffers', `${netback}backlog.test.ts`],
-  drainTimeoutMs: ['ms that a frame waits', `${netback}backlog.test.ts`],
-  drainTimeoutWithoutNotifyMs: [
-    'ms, for a guest that does not say when it posts',
-    `${netback}backlog.test.ts`,
-  ],
-  stallTimeoutMs: ['ms without receive buffers until the carrier goes down', `${netback}backlog.test.ts`],
-  malformedInARow: [
-    'malformed packets in a row until the vif is fenced',
-    `${netback}transmit-advisories.test.ts`,
-  ],
-  multicastGroups: ['multicast groups', `${netback}multicast.test.ts`],
-  staticGrants: ['pages that a queue’s guest may have kept mapped', `${netback}static-grants.test.ts`],
-  probeTimeoutMs: ['ms that a plugin’s probe takes', `${netback}accelerator.test.ts`],
-  requestTimeoutMs: [
-    'ms that a plugin’s request to the guest’s half waits for its answer',
-    `${netback}accelerator.test.ts`,
-  ],
-  teardownTimeoutMs: ['ms of each wait of a teardown', `${netback}teardown.test.ts`],
+  maxQueues: 'queues of a vif',
+  budget: 'packets of a queue before others have their turn',
+  smallBuffers: 'transmit buffers of 2 KiB',
+  largeBuffers: 'transmit buffers of 64 KiB',
+  backlogBytes: 'bytes that wait per queue for receive buffers',
+  backlogFrames: 'frames that wait per queue for receive buffers',
+  drainTimeoutMs: 'ms that a frame waits',
+  drainTimeoutWithoutNotifyMs: 'ms, for a guest that does not say when it posts',
+  stallTimeoutMs: 'ms without receive buffers until the carrier goes down',
+  malformedInARow: 'malformed packets in a row until the vif is fenced',
+  multicastGroups: 'multicast groups',
+  staticGrants: 'pages that a queue’s guest may have kept mapped',
+  probeTimeoutMs: 'ms that a plugin’s probe takes',
+  requestTimeoutMs: 'ms that a plugin’s request to the guest’s half waits for its answer',
+  teardownTimeoutMs: 'ms of each wait of a teardown',
 };
 
 /** Other limits: name, default, what is counted, test. @type {[string, number, string, string][]} */
@@ -99,13 +93,43 @@ const others = [
     'pages that a guest gives its backend, per queue',
     'packages/netfront/test/fill.test.ts',
   ],
+  [
+    'log lines',
+    xen.LOG_LIMITS.burst,
+    `lines of a domain at once, then ${xen.LOG_LIMITS.perSecond} a second; how many were left out is said with the next`,
+    'packages/xen/test/sim/log.test.ts',
+  ],
+  [
+    'log lines of a vif',
+    xen.LOG_LIMITS.burst,
+    `states of a vif that \`netaccel xen\` logs at once, then ${xen.LOG_LIMITS.perSecond} a second; where it ended is said`,
+    'packages/host/test/xen/backend.test.ts',
+  ],
 ];
+
+const plugin = 'packages/dummy-accel-backend/test/';
+
+/** What a vif's plugin may have, unless the toolstack says otherwise: key, default, what is counted, test. */
+const pluginQuotas = /** @type {const} */ ([
+  [
+    'limits/max-filters',
+    defaultQuotas.maxFilters,
+    'filters of a vif on its NIC port',
+    `${plugin}steering.test.ts`,
+  ],
+  [
+    'limits/max-buf-pages',
+    defaultQuotas.maxBufferPages,
+    'pages for received frames that a guest may register with the NIC',
+    `${plugin}set-up.test.ts`,
+  ],
+]);
 
 function limits() {
   const rows = Object.entries(defaultLimits).map(([name, value]) => {
     const known = vifLimits[name];
     if (known === undefined) throw new Error(`make-security-tables: netback's limit ${name} has no row here`);
-    return ['vif', `\`${name}\``, value, known[0], link(known[1])];
+    return ['vif', `\`${name}\``, value, known, link(vifLimitsTest)];
   });
   const quotas = Object.entries(QUOTAS).map(([name, { initial, unit, counts }]) => [
     'store, per domain',
@@ -122,6 +146,13 @@ function limits() {
     ['of', 'limit', 'default', 'what it bounds', 'test'],
     [
       ...rows,
+      ...pluginQuotas.map(([name, value, what, test]) => [
+        'plugin of a vif',
+        `\`${name}\``,
+        value,
+        what,
+        link(test),
+      ]),
       ...quotas,
       ...others.map(([name, value, what, test]) => ['both', name, value, what, link(test)]),
     ],

@@ -6,6 +6,7 @@
  */
 export * from './grant-copy.js';
 export * from './layout.js';
+export * from './log-limits.js';
 export * from './machine.js';
 export * from './ring.js';
 export * from './xenbus.js';

@@ -13,6 +13,7 @@ import { loadPlugin } from '../plugins.js';
 import { XenBackendError } from './error.js';
 import type { BackendNetwork } from './network.js';
 import { BACKEND_PATIENCE } from './patience.js';
+import { StateLines } from './state-lines.js';
 
 /** One change, as it is logged: a line of JSON each. */
 export type BackendRecord =
@@ -23,6 +24,8 @@ export type BackendRecord =
       readonly state: string;
       readonly reason: string | null;
       readonly queues?: number;
+      /** States before this one that were not logged: they came too fast. */
+      readonly leftOut?: number;
     }
   | { readonly event: 'stopping'; readonly vifs: number }
   | { readonly event: 'stopped'; readonly ledger: object };
@@ -50,9 +53,13 @@ export interface VifReport {
   readonly statistics: NetbackStatistics;
 }
 
+type VifRecord = Extract<BackendRecord, { event: 'vif' }>;
+
 /** The daemon's core. */
 export class XenBackend {
   private readonly driver: NetbackDriver;
+  /** What is said of each vif, since a guest decides how often its vif changes. */
+  private readonly lines = new Map<string, StateLines<VifRecord>>();
 
   constructor(private readonly options: XenBackendOptions) {
     const { domain, network, hotplug, limits, record } = options;
@@ -64,12 +71,20 @@ export class XenBackend {
       network: (vif) => network.open(vif),
       onState: (vif, state, reason) => {
         const queues = Number(this.driver.vif(vif.guest, vif.handle)?.describe()['queues'] ?? 0);
-        record({ event: 'vif', vif: nameOf(vif), state, reason, ...(queues > 0 && { queues }) });
+        this.linesOf(nameOf(vif)).add({
+          event: 'vif',
+          vif: nameOf(vif),
+          state,
+          reason,
+          ...(queues > 0 && { queues }),
+        });
       },
       onRefused: (vif, reason) => {
         record({ event: 'vif', vif: nameOf(vif), state: 'Refused', reason });
       },
       onGone: (vif) => {
+        this.lines.get(nameOf(vif))?.flush();
+        this.lines.delete(nameOf(vif));
         record({ event: 'vif', vif: nameOf(vif), state: 'Gone', reason: null });
       },
     });
@@ -90,6 +105,7 @@ export class XenBackend {
     const { domain, network, record } = this.options;
     record({ event: 'stopping', vifs: this.vifs.length });
     await this.driver.stop();
+    for (const lines of this.lines.values()) lines.flush();
     network.close();
     record({ event: 'stopped', ledger: domain.ledger() });
   }
@@ -124,6 +140,18 @@ export class XenBackend {
         statistics: vif.statistics(),
       };
     });
+  }
+
+  private linesOf(vif: string): StateLines<VifRecord> {
+    const { domain, record } = this.options;
+    let lines = this.lines.get(vif);
+    if (lines === undefined) {
+      lines = new StateLines(domain.loop, (line, leftOut) => {
+        record(leftOut === 0 ? line : { ...line, leftOut });
+      });
+      this.lines.set(vif, lines);
+    }
+    return lines;
   }
 }
 

@@ -13,6 +13,7 @@ import { Guest } from '../machine/guest.js';
 import { TapPort } from '../ports/tap-port.js';
 import type { TapDevice } from '../tap/index.js';
 import { FRONTEND_PATIENCE } from './patience.js';
+import { StateLines } from './state-lines.js';
 
 /** What a frontend is made with. */
 export interface XenFrontendOptions {
@@ -43,6 +44,8 @@ export interface FrontendRecord {
   readonly carrier: boolean;
   readonly accelerator: string;
   readonly reason: string | null;
+  /** Changes before this one that were not logged: they came too fast. */
+  readonly leftOut?: number;
 }
 
 /** Who the connected vif is, for the interface. */
@@ -61,8 +64,13 @@ export class XenFrontend {
   private readonly merger: ReceiveMerger;
   private readonly interest: Interest;
   private last = '';
+  /** A backend decides how often the device changes. */
+  private readonly lines: StateLines<FrontendRecord>;
 
   constructor(private readonly options: XenFrontendOptions) {
+    this.lines = new StateLines(options.domain.loop, (line, leftOut) => {
+      options.record(leftOut === 0 ? line : { ...line, leftOut });
+    });
     const { domain, device, handle, queues, staticGrants, plugins, pluginsFrom } = options;
     this.guest = new Guest({
       domain,
@@ -120,6 +128,7 @@ export class XenFrontend {
     this.interest.close();
     this.port.close();
     await this.guest.stop();
+    this.lines.flush();
     this.merger.flush();
   }
 
@@ -143,6 +152,6 @@ export class XenFrontend {
     const text = JSON.stringify(record);
     if (text === this.last) return;
     this.last = text;
-    this.options.record(record);
+    this.lines.add(record);
   }
 }

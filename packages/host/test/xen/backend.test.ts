@@ -2,6 +2,7 @@ import { AcceleratorRegistry } from '@netaccel/core-hooks';
 import type { BackendAcceleratorDefinition } from '@netaccel/core-hooks';
 import type { Accelerators, VifNetwork } from '@netaccel/netback';
 import { describe, expect, test } from 'vitest';
+import { LOG_LIMITS } from '@netaccel/xen';
 import { SimMachine } from '@netaccel/xen/sim';
 import { createVif } from '../../src/machine/toolstack.js';
 import type { ConfiguredBackend } from '../../src/plugin-options.js';
@@ -183,6 +184,37 @@ describe('the backend daemon', () => {
     expect(backend.vifs).toEqual([]);
     expect(machine.lines.filter(({ level }) => level === 'warn' || level === 'error')).toEqual([]);
     await run(backend.stop());
+  });
+
+  test('limit log lines of a vif: a guest that changes its state without end fills no log; where it ended is said', async () => {
+    const { machine, records, backend, run, vif } = lab();
+    await vif(1);
+    await run(backend.start());
+    await machine.settle(0);
+    const guest = machine.domain(1)!;
+    const began = machine.clock.now();
+    const before = records.length;
+    for (let round = 0; round < 300; round++)
+      for (const state of ['5', '6', '1']) {
+        await run(guest.store.write('/local/domain/1/device/vif/0/state', state));
+        await machine.settle(0);
+      }
+    const seconds = (machine.clock.now() - began) / 1000;
+    const lines = records.slice(before);
+    expect(lines.length).toBeLessThanOrEqual(LOG_LIMITS.burst + seconds * LOG_LIMITS.perSecond + 1);
+    await vif(2);
+    await machine.settle(0);
+    expect(states(records, '2/0')).toEqual(['InitWait']);
+    await machine.advance(1000);
+    const said = records
+      .slice(before)
+      .flatMap((record) => (record.event === 'vif' && record.vif === '1/0' ? [record] : []));
+    expect(said.at(-1)).toMatchObject({ state: 'InitWait' });
+    const leftOut = said.reduce((sum, record) => sum + (record.leftOut ?? 0), 0);
+    // Closing, Closed, InitWait each round: each is in the log, or counted there.
+    expect(said.length + leftOut).toBe(900);
+    await run(backend.stop());
+    expect(records.at(-1)).toEqual({ event: 'stopped', ledger: { ...NOTHING } });
   });
 
   test("a plugin's options are set, or refused with their place and nothing loaded", async () => {

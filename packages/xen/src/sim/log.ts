@@ -1,5 +1,6 @@
 /** What domains say to the operator, so much of it and no more. */
 import type { Clock, LogLevel } from '@netaccel/core-hooks';
+import { LOG_LIMITS } from '../log-limits.js';
 import type { DomainId } from '../machine.js';
 
 /** One line. */
@@ -16,10 +17,10 @@ export interface LogLine {
   readonly message: string;
 }
 
-const BURST = 50;
-const LINES_PER_MS = 0.01;
+const { burst: BURST } = LOG_LIMITS;
+const LINES_PER_MS = LOG_LIMITS.perSecond / 1000;
 
-/** Limits one domain's lines: 50 at once, then 10 a second; how many were left out is said with the next one. */
+/** Keeps one domain's lines within {@link LOG_LIMITS}; how many were left out is said with the next one. */
 export class LineLimit {
   private credit = BURST;
   private at = 0;
