@@ -20,6 +20,13 @@ export const plantedFaults = [
     replace: '',
   },
   {
+    name: 'lost-link',
+    what: 'a port is linked behind one that the guest has taken already, and not told by a head',
+    file: 'packages/xen/src/sim/fifo.ts',
+    find: 'if ((word & FifoBit.linked) === 0) return false;',
+    replace: '',
+  },
+  {
     name: 'lost-wake',
     what: 'netfront notifies one request too late',
     file: 'packages/xen/src/ring.ts',
@@ -175,7 +182,7 @@ export async function hunt(fault, seeds) {
   );
 }
 
-const HUNT_SEEDS = 400;
+const HUNT_SEEDS = 1000;
 
 /**
  * The command line of a hunt; ends the process where it makes no sense.

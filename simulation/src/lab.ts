@@ -146,6 +146,7 @@ export class SimulatedLab {
         name,
         nic: { ports: ['eth0'], config: NIC },
         bridged: ['eth0'],
+        eventChannels: scenario.eventChannels[side]!.driver,
         guests: [
           {
             name,
@@ -153,6 +154,7 @@ export class SimulatedLab {
             mtu: MTU,
             accel: 'eth0',
             queues: scenario.queues,
+            eventChannels: scenario.eventChannels[side]!.guest,
             limits: { filters: scenario.filters, bufferPages: 256, multicasts: 4 },
             netfront: { ...NETFRONT, firstIndex: scenario.firstIndex, features: featuresOf(scenario) },
           },

@@ -4,7 +4,7 @@
  * and run again.
  */
 import { Random, faultNames } from '@netaccel/xen/sim';
-import type { FaultRates } from '@netaccel/xen/sim';
+import type { EventChannelForm, FaultRates } from '@netaccel/xen/sim';
 import type { WireFaults } from '@netaccel/nic-vi/model';
 
 /** The two sides of a lab: each is a host, and the guest that begins there. */
@@ -75,6 +75,12 @@ export interface Wishes {
   readonly trusted: boolean;
 }
 
+/** The event channels that kernels ask for. */
+export interface SideChannels {
+  readonly driver: EventChannelForm;
+  readonly guest: EventChannelForm;
+}
+
 /** One run. */
 export interface Scenario {
   /** The seed. */
@@ -87,6 +93,8 @@ export interface Scenario {
   readonly groupFlows: number;
   /** What the guests ask for. */
   readonly wishes: Wishes;
+  /** The event channels of each side's domains. */
+  readonly eventChannels: readonly [SideChannels, SideChannels];
   /** Filters that a vif may have: often fewer than there are flows. */
   readonly filters: number;
   /** Microseconds that a frame is on the wire. */
@@ -200,10 +208,14 @@ export function scenarioOf(seed: number, steps: number): Scenario {
       suspend: more.below(2) === 0,
     });
   const wishes = wish(new Random(seed ^ 0x71e5_0f3a), steps, actions);
+  const kernels = new Random(seed ^ 0x0f1f_0c4e);
+  const form = (): EventChannelForm => (kernels.below(2) === 0 ? '2-level' : 'fifo');
+  const side = (): SideChannels => ({ driver: form(), guest: form() });
   actions.sort((a, b) => a.step - b.step);
   return {
     seed,
     ...wishes,
+    eventChannels: [side(), side()],
     queues: chance(25) ? 2 : 1,
     flows: 1 + random.below(5),
     filters: 1 + random.below(5),

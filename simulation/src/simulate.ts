@@ -20,7 +20,7 @@ touched without a grant, or going round for ever.
                 viewer (chrome://tracing, Perfetto); when left out: simulate-seed-N.json, for a failing one only
   --stop        stops at the first failing seed
   --planted     runs against copies of the code with a fault planted in each, until the checks find it; with --seeds,
-                for at most so many seeds each (400), and with --fault NAME for one of them
+                for at most so many seeds each (1000), and with --fault NAME for one of them
   --json        prints one object
   --help        this
 

@@ -10,12 +10,13 @@ const peer = new URL('../test/sim/workers/peer.mjs', import.meta.url);
  * @param {string} second
  * @param {number} count
  * @param {number} spinMicros
+ * @param {'2-level' | 'fifo'} form of both domains' event channels
  * @returns {Promise<number>} milliseconds that the first says it took
  */
-async function run(first, second, count, spinMicros) {
+async function run(first, second, count, spinMicros, form) {
   const machine = SharedMachine.create({ pages: 4096, domains: 4 });
   const workers = [first, second].map((story, id) => {
-    const seat = machine.createDomain(id);
+    const seat = machine.createDomain(id, undefined, { eventChannels: form });
     const workerData = { seat, story, count, spinMicros };
     const worker = new Worker(peer, { workerData, transferList: [seat.storePort] });
     return { worker, exit: new Promise((resolve) => worker.once('exit', resolve)) };
@@ -36,23 +37,25 @@ async function measure(name, once) {
   for (let i = 0; i < 9; i++) times.push(await once());
   times.sort((a, b) => a - b);
   console.log(
-    `${name.padEnd(52)} min ${times[0].toFixed(0)}  median ${times[4].toFixed(0)}  max ${times[8].toFixed(0)} ns`,
+    `${name.padEnd(60)} min ${times[0].toFixed(0)}  median ${times[4].toFixed(0)}  max ${times[8].toFixed(0)} ns`,
   );
 }
 
 console.log(`Node ${process.version}`);
-await measure(
-  'ring word there and back, streamed, batches',
-  async () => ((await run('front', 'back', 3e6, 30)) * 1e6) / 3e6,
-);
-await measure(
-  'notification there and back, both spinning',
-  async () => ((await run('ping', 'pong', 2e5, 30)) * 1e6) / 2e5,
-);
-await measure(
-  'notification there and back, sleeping each time',
-  async () => ((await run('ping', 'pong', 2e4, 0)) * 1e6) / 2e4,
-);
+for (const form of /** @type {const} */ (['2-level', 'fifo'])) {
+  await measure(
+    `ring word there and back, streamed, batches, ${form}`,
+    async () => ((await run('front', 'back', 3e6, 30, form)) * 1e6) / 3e6,
+  );
+  await measure(
+    `notification there and back, both spinning, ${form}`,
+    async () => ((await run('ping', 'pong', 2e5, 30, form)) * 1e6) / 2e5,
+  );
+  await measure(
+    `notification there and back, sleeping each time, ${form}`,
+    async () => ((await run('ping', 'pong', 2e4, 0, form)) * 1e6) / 2e4,
+  );
+}
 
 const machine = SharedMachine.create({ pages: 4096, domains: 4 });
 const idle = [0, 1].map((id) => {

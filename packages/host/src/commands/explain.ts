@@ -52,9 +52,10 @@ export function explainText(report: ExplainReport): string {
 function head({ guest, host, lab }: ExplainReport): string {
   const rate =
     guest.rateBytesPerSecond > 0 ? `, limited to ${scaled(guest.rateBytesPerSecond * 8, 'b/s')}` : '';
+  const channels = guest.eventChannels === 'fifo' ? ', FIFO event channels' : '';
   return [
     `${styled('bold', `${host.name}.${guest.name}`)}  ${guest.vif} of the lab ${lab}`,
-    `  vif            ${vifState(guest)}, ${guest.queues} ${guest.queues === 1 ? 'queue' : 'queues'}${rate}`,
+    `  vif            ${vifState(guest)}, ${guest.queues} ${guest.queues === 1 ? 'queue' : 'queues'}${channels}${rate}`,
     `  address        ${guest.ip ?? 'none'}, ${guest.mac}, mtu ${guest.mtu}, behind it ${guest.behind}`,
     ...(guest.addresses === null
       ? []

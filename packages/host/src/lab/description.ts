@@ -60,6 +60,9 @@ export interface LabVifLimits {
   readonly multicasts: number;
 }
 
+/** Forms of event channels. */
+export type LabEventChannels = '2-level' | 'fifo';
+
 /** A guest. */
 export interface LabGuest {
   /** Its name, unique on its host. */
@@ -80,6 +83,8 @@ export interface LabGuest {
   readonly accel: string | null;
   /** Transmit limit in bits per second, or null. */
   readonly rateBitsPerSecond: number | null;
+  /** The event channels that its kernel uses. */
+  readonly eventChannels: LabEventChannels;
   /** The vif's limits in the store. */
   readonly limits: LabVifLimits;
   /** The frontend plugin, or null for the one that the backend names. */
@@ -126,6 +131,8 @@ export interface LabHost {
   readonly bridge: LabBridge;
   /** The driver domain's own interface, or null. */
   readonly driverDomain: LabDriverDomain | null;
+  /** The event channels that its driver domain's kernel uses. */
+  readonly eventChannels: LabEventChannels;
   /** Backend plugins to load at the start, in this order. */
   readonly accelerators: readonly LabAccelerator[];
   /** Its guests, in the order of the file. */

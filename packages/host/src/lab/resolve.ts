@@ -124,6 +124,7 @@ export class LabResolver {
           this.duration(host.bridge.ageing, [...path, 'bridge', 'ageing']) / NANOSECONDS_PER_MILLISECOND,
       },
       driverDomain: this.driverDomain(name, host.driverDomain),
+      eventChannels: host.eventChannels,
       accelerators: plugins.map((plugin, i) =>
         this.accelerator(plugin, [...path, 'accelerator', ...(isList ? [i] : [])]),
       ),
@@ -148,7 +149,7 @@ export class LabResolver {
   private guest(
     name: string,
     file: LabFileGuest,
-    { nic }: LabFileHost,
+    { nic, eventChannels }: LabFileHost,
     host: { readonly name: string; readonly isSure: boolean; readonly accel: string | null },
   ): LabGuest {
     const path = ['hosts', host.name, 'guests', name];
@@ -171,6 +172,7 @@ export class LabResolver {
       queues: file.queues,
       accel: accel === false ? null : accel,
       rateBitsPerSecond: this.rate(file.rate, [...path, 'rate']),
+      eventChannels: file.eventChannels ?? eventChannels,
       limits: {
         filters: Math.min(limits.filters, nic.filters),
         bufferPages: Math.min(limits.bufferPages, nic.bufferPages),

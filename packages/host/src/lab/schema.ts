@@ -186,6 +186,9 @@ const antispoof = v.pipe(
   ),
 );
 
+const EVENT_CHANNELS = '2-level or fifo';
+const eventChannels = v.picklist(['2-level', 'fifo'], EVENT_CHANNELS);
+
 const guest = v.pipe(
   v.strictObject(
     {
@@ -202,6 +205,12 @@ const guest = v.pipe(
         ),
       ),
       rate: v.optional(rate),
+      eventChannels: v.optional(
+        v.pipe(
+          eventChannels,
+          described("The event channels that its kernel uses; left out, those of its host's driver domain."),
+        ),
+      ),
       limits: v.optional(limits, {}),
       frontend: v.optional(
         v.pipe(
@@ -247,6 +256,15 @@ const host = v.pipe(
       nic: v.optional(nic, {}),
       bridge: v.optional(bridge, {}),
       driverDomain: v.optional(driverDomain),
+      eventChannels: v.optional(
+        v.pipe(
+          eventChannels,
+          described(
+            "The event channels that its driver domain's kernel uses, and its guests' where they say nothing.",
+          ),
+        ),
+        '2-level',
+      ),
       accelerator: v.optional(
         v.pipe(
           v.union(

@@ -58,6 +58,7 @@ async function main(order: WorkerOrder): Promise<void> {
   const machine = joinMachine(seat.description, seat.id, {
     storePort: seat.storePort,
     name: seat.name,
+    eventChannels: seat.eventChannels,
     ...(waker === undefined ? {} : { waker }),
     ...(libc === null ? {} : { wake: kicksBy(libc) }),
     log: (level, message) => {
@@ -149,7 +150,12 @@ function guest(machine: JoinedMachine, order: WorkerOrder, tap: OpenTap | null):
       await programs.stop();
     },
     ledger: () => ({ ...domain.ledger(), frames: 0 }),
-    describe: () => ({ ...programs.describe(), tap: tapState(tapped), replay: file?.statistics ?? null }),
+    describe: () => ({
+      ...programs.describe(),
+      eventChannels: domain.events.form,
+      tap: tapState(tapped),
+      replay: file?.statistics ?? null,
+    }),
     load: () => Promise.reject(new Error('a frontend plugin is loaded when the backend names it')),
     unload: (name) => programs.registry.unregister(name),
     watch: () => undefined,
@@ -196,7 +202,12 @@ function driver(
       await programs.stop();
     },
     ledger: () => ({ ...machine.domain.ledger(), frames: programs.framesLeft }),
-    describe: () => ({ ...programs.describe(), nic: nic.describe(), tap: tapState(port) }),
+    describe: () => ({
+      ...programs.describe(),
+      eventChannels: machine.domain.events.form,
+      nic: nic.describe(),
+      tap: tapState(port),
+    }),
     load: (name, options) => machine.loop.during(programs.load(name, options)),
     unload: (name) => programs.unload(name),
     watch: (ports) => {

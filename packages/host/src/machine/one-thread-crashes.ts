@@ -2,6 +2,7 @@
  * Domains of a one-thread lab that die, whatever they are doing, and boot again: what a machine does then, and what a
  * toolstack does. Called through `OneThreadLab.crashes`; the promises are kept while somebody steps the lab.
  */
+import { kernelOf } from './kernel.js';
 import type { Host, OneThreadLab, RunningGuest } from './one-thread-lab.js';
 import { backendPath, closeVif, frontendPath } from './toolstack.js';
 
@@ -50,7 +51,7 @@ export class OneThreadCrashes {
   async bootDriver(name: string): Promise<void> {
     const host = this.lab.host(name);
     if (host.machine.domain(DRIVER_DOMAIN) !== undefined) this.killDriver(name);
-    host.machine.createDomain(DRIVER_DOMAIN, `driver domain ${name}`);
+    host.machine.createDomain(DRIVER_DOMAIN, `driver domain ${name}`, kernelOf(host.plan));
     host.driver = this.lab.makeDriver(host.plan, host.machine);
     await host.driver.start();
   }

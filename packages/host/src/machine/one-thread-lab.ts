@@ -6,13 +6,14 @@ import { PAGE_BYTES } from '@netaccel/core-hooks';
 import type { FrameSink, FrontendAcceleratorDefinition } from '@netaccel/core-hooks';
 import type { Limits } from '@netaccel/netback';
 import { SimMachine } from '@netaccel/xen/sim';
-import type { SimDomain, SimLab, SimMachineOptions } from '@netaccel/xen/sim';
+import type { EventChannelForm, SimDomain, SimLab, SimMachineOptions } from '@netaccel/xen/sim';
 import type { NicPortSizes } from '../ports/nic-port.js';
 import { DriverDomain } from './driver-domain.js';
 import { Guest } from './guest.js';
 import type { DriverSizes } from './guest.js';
 import { createHardware } from './hardware.js';
 import type { LabHardware, NicRequest, WireRequest } from './hardware.js';
+import { kernelOf } from './kernel.js';
 import type { MigrationReport } from './migration.js';
 import { OneThreadCrashes } from './one-thread-crashes.js';
 import { OneThreadMoves } from './one-thread-moves.js';
@@ -36,6 +37,8 @@ export interface GuestPlan {
   readonly accel: string | null;
   /** Queues that it asks for. */
   readonly queues: number;
+  /** The event channels that its kernel asks for; 2-level when left out. */
+  readonly eventChannels?: EventChannelForm;
   /** The only IP addresses that it may send from; left out, any. */
   readonly addresses?: readonly string[];
   /** Quotas of the accelerator. */
@@ -52,6 +55,8 @@ export interface HostPlan {
   readonly nic: Omit<NicRequest, 'host'>;
   /** Names of the NIC ports that are on its bridge. */
   readonly bridged: readonly string[];
+  /** The event channels that its driver domain's kernel asks for; 2-level when left out. */
+  readonly eventChannels?: EventChannelForm;
   /** Its guests; their domain numbers follow their order, from 1. */
   readonly guests: readonly GuestPlan[];
 }
@@ -171,7 +176,7 @@ export class OneThreadLab {
         ...plan.machine,
         ...(machines[0] === undefined ? {} : { lab: machines[0].lab }),
       });
-      machine.createDomain(DRIVER_DOMAIN, `driver domain ${host.name}`);
+      machine.createDomain(DRIVER_DOMAIN, `driver domain ${host.name}`, kernelOf(host));
       machines.push(machine);
     }
     const lab = new OneThreadLab(plan, machines);
@@ -311,7 +316,7 @@ export class OneThreadLab {
 
   /** @internal A guest boots; resolves when its vif is connected. Somebody steps the lab meanwhile. */
   async startGuest(host: Host, plan: GuestPlan, id: number, stack: SwitchableSink): Promise<RunningGuest> {
-    const domain = host.machine.createDomain(id, `guest ${plan.name}`);
+    const domain = host.machine.createDomain(id, `guest ${plan.name}`, kernelOf(plan));
     await this.plugIn(host, plan, id);
     const guest = new Guest({
       domain,

@@ -7,7 +7,7 @@
 import type { LogLevel, Memory } from '@netaccel/core-hooks';
 import { SharedMachine } from '@netaccel/xen/sim/workers';
 import type { DomainSeat } from '@netaccel/xen/sim/workers';
-import type { LabShape } from '@netaccel/xen/sim';
+import type { EventChannelForm, LabShape } from '@netaccel/xen/sim';
 import type { Store } from '@netaccel/xen/store';
 import type { Replay } from '../ports/file-port.js';
 import type { TapDescription } from '../tap/index.js';
@@ -15,6 +15,7 @@ import { createHardware } from './hardware.js';
 import type { LabHardware, NicRequest, WireRequest } from './hardware.js';
 import type { MigrationReport } from './migration.js';
 import type { DomainLedger, LabLedgerEntry } from './ledger.js';
+import { kernelOf } from './kernel.js';
 import { microseconds } from './time.js';
 import { createVif, introduceDomain } from './toolstack.js';
 import type { VifSpec } from './toolstack.js';
@@ -33,6 +34,8 @@ export interface WorkerGuestPlan {
   readonly vif: Omit<VifSpec, 'guest' | 'backend' | 'handle'>;
   /** Queues that it asks for. */
   readonly queues: number;
+  /** The event channels that its kernel asks for; 2-level when left out. */
+  readonly eventChannels?: EventChannelForm;
   /** Its TAP, or null. */
   readonly tap: TapDescription | null;
   /** Npm name or path of the frontend plugin that stands in for the one that a backend names. */
@@ -51,6 +54,8 @@ export interface WorkerHostPlan {
   readonly bridged: readonly string[];
   /** How long its bridge remembers an address. */
   readonly ageingMs: number;
+  /** The event channels that its driver domain's kernel asks for; 2-level when left out. */
+  readonly eventChannels?: EventChannelForm;
   /** The TAP of the driver domain's own interface, or null. */
   readonly tap: TapDescription | null;
   /** Its guests. */
@@ -189,7 +194,7 @@ export class WorkerLab {
     const store = machine.openStore();
     const driver = this.startWorker(
       machine,
-      machine.createDomain(DRIVER_DOMAIN, `driver domain ${host.name}`),
+      machine.createDomain(DRIVER_DOMAIN, `driver domain ${host.name}`, kernelOf(host)),
       host.tap,
       {
         kind: 'driver',
@@ -205,7 +210,7 @@ export class WorkerLab {
     await driver.ask('start');
     for (const [i, guest] of host.guests.entries()) {
       const id = i + 1;
-      const seat = machine.createDomain(id, `guest ${guest.name}`);
+      const seat = machine.createDomain(id, `guest ${guest.name}`, kernelOf(guest));
       await introduceDomain(store, id, guest.name);
       await createVif(store, { ...guest.vif, guest: id, backend: DRIVER_DOMAIN, handle: 0 });
       const worker = this.startWorker(machine, seat, guest.tap, {

@@ -1,4 +1,5 @@
 /** What domains say of themselves, as far as reports read it: the parts of `describe()` that are relied on. */
+import type { LabEventChannels } from '../lab/index.js';
 import type { DomainWorker } from '../machine/worker-handle.js';
 import type { PluginDescription } from '../plugins.js';
 
@@ -19,6 +20,7 @@ export async function describe<T>(worker: DomainWorker | undefined): Promise<Ans
 export interface GuestDescription {
   readonly plugins: readonly PluginDescription[];
   readonly loadFailures: Readonly<Record<string, string>>;
+  readonly eventChannels: LabEventChannels;
   readonly netfront: NetfrontDescription;
   readonly tap: Readonly<Record<string, unknown>> | null;
   readonly replay: Readonly<Record<string, number>> | null;

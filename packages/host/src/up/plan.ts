@@ -100,6 +100,7 @@ function hostPlan(
     nic,
     bridged: host.bridge.ports,
     ageingMs: host.bridge.ageingMs,
+    eventChannels: host.eventChannels,
     tap: tapOf(host.name, null),
     guests: host.guests.map((guest) => guestPlan(host, guest, tapOf, replay)),
   };
@@ -119,6 +120,7 @@ function guestPlan(host: LabHost, guest: LabGuest, tapOf: TapFinder, replay: boo
     name: guest.name,
     vif,
     queues: guest.queues,
+    eventChannels: guest.eventChannels,
     tap: tapOf(host.name, guest.name),
     ...(frontend === null ? {} : { frontend: frontend.name }),
     ...(port.kind === 'pcap' && replay ? { replay: { file: port.file, loop: port.loop } } : {}),

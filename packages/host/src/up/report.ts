@@ -2,7 +2,7 @@
  * What a running lab says of itself: plain data, the same for `ls`, `top`, `explain` and scripts (`--json`).
  * Put together from what each domain's thread answers; one that does not answer is in it with the reason.
  */
-import type { LabDescription, LabGuest, LabHost } from '../lab/index.js';
+import type { LabDescription, LabEventChannels, LabGuest, LabHost } from '../lab/index.js';
 import type { PlacedGuest } from './placement.js';
 import type { PluginDescription } from '../plugins.js';
 import type { Answer, DriverDescription, GuestDescription, VifDescription } from './described.js';
@@ -39,6 +39,8 @@ export interface GuestReport {
   readonly ip: string | null;
   readonly mtu: number;
   readonly queues: number;
+  /** The event channels that its kernel uses, or null while it does not answer. */
+  readonly eventChannels: LabEventChannels | null;
   /** What stands behind it. */
   readonly behind: LabGuest['port']['kind'];
   /** State of the guest's half; `unknown` when it does not answer. */
@@ -144,6 +146,7 @@ export function guestReport(
     ip: guest.ip === null ? null : `${guest.ip.address}/${guest.ip.prefixBits}`,
     mtu: guest.mtu,
     queues: vif?.queues ?? 0,
+    eventChannels: said?.eventChannels ?? null,
     behind: guest.port.kind,
     state: said?.netfront.frontend ?? 'unknown',
     carrier: said?.netfront.carrier ?? false,

@@ -29,6 +29,13 @@ describe('the addresses of a guest', () => {
   });
 });
 
+describe('the event channels of a guest', () => {
+  it('are told when they are FIFO', () => {
+    expect(explainText(explainReport({ eventChannels: 'fifo' }))).toContain('1 queue, FIFO event channels');
+    expect(explainText(explainReport())).not.toContain('FIFO');
+  });
+});
+
 describe('why a vif is slow', () => {
   it('has no answer when it is not', () => {
     expect(whySlow(explainReport())).toBeNull();

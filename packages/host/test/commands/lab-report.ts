@@ -14,6 +14,7 @@ export function guestReport(changes: Partial<GuestReport> = {}): GuestReport {
     ip: '10.77.0.11/24',
     mtu: 1500,
     queues: 1,
+    eventChannels: '2-level',
     behind: 'tap',
     state: 'Connected',
     carrier: true,

@@ -23,8 +23,8 @@ hosts:
   alpha:
     guests:
       a: { port: memory, accel: false }
-      c: { port: { pcap: CAPTURE, loop: true } }
-  beta: { guests: { b: { port: memory } } }
+      c: { port: { pcap: CAPTURE, loop: true }, eventChannels: fifo }
+  beta: { eventChannels: fifo, guests: { b: { port: memory } } }
 wires: [{ between: [alpha.eth0, beta.eth0] }]
 `;
 const CAPTURE = fileURLToPath(new URL('../../captures/mixed.pcapng', import.meta.url));
@@ -268,6 +268,8 @@ describe('a lab without TAPs', () => {
       const { running } = await up(file, '--no-plugins');
       await vi.waitFor(async () => expect((await guest('c')).slow.txFrames).toBeGreaterThan(1000), SOON);
       expect((await guest('b')).slow.rxFrames).toBeGreaterThan(0);
+      const forms = await Promise.all(['a', 'b', 'c'].map(async (name) => (await guest(name)).eventChannels));
+      expect(forms).toEqual(['2-level', 'fifo', 'fifo']);
 
       const { rates } = await user.json<{ rates: Record<string, { txFramesPerSecond: number }> }>(
         'ls',

@@ -17,7 +17,7 @@ const cases: readonly (readonly [title: string, text: string, at: string, proble
     {
       code: 'LAB_UNKNOWN_KEY',
       path: 'hosts.alpha.gests',
-      expected: 'one of nic, bridge, driverDomain, accelerator, guests',
+      expected: 'one of nic, bridge, driverDomain, eventChannels, accelerator, guests',
       seen: 'the key "gests"',
       advice: 'did you mean guests?',
       nearest: 'guests',
@@ -224,6 +224,12 @@ const cases: readonly (readonly [title: string, text: string, at: string, proble
     { expected: 'a whole number from 68 to 9000', seen: 'the number 64' },
   ],
   ['no queues', guest('{ queues: 0 }'), '5:20', { expected: 'a whole number from 1 to 16' }],
+  [
+    'event channels of a form that there is not',
+    guest('{ eventChannels: FIFO }'),
+    '5:27',
+    { expected: '2-level or fifo', seen: 'the text "FIFO"' },
+  ],
   ['a rate in bytes', guest('{ rate: 10GB/s }'), '5:18', { advice: 'write bits, not bytes: b is a bit' }],
   ['a rate without a unit', guest('{ rate: 1000 }'), '5:18', { advice: 'add the unit' }],
   [

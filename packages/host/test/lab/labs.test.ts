@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import {
   type LabDescription,
+  type LabHost,
   labJsonSchemaText,
   loadLab,
   parseLab,
@@ -108,6 +109,7 @@ describe('defaults', () => {
             ip: null,
             mtu: 1500,
           },
+          eventChannels: '2-level',
           accelerators: [],
           guests: [
             {
@@ -120,6 +122,7 @@ describe('defaults', () => {
               queues: 1,
               accel: 'eth0',
               rateBitsPerSecond: null,
+              eventChannels: '2-level',
               limits: { filters: 8, bufferPages: 384, multicasts: 8 },
               frontend: null,
             },
@@ -138,6 +141,25 @@ describe('defaults', () => {
     expect(addressesOf('{ ip: "FD00:0::11/64", antispoof: true }')).toEqual(['fd00::11']);
     expect(addressesOf('{ antispoof: [10.77.0.11, "fd00:0:0::0:11"] }')).toEqual(['10.77.0.11', 'fd00::11']);
     expect(addressesOf('{ ip: 10.77.0.11/24 }')).toBeNull();
+  });
+
+  test('of event channels are the driver domain’s for its guests, and 2-level for both', () => {
+    const formsOf = (host: string) => {
+      const [{ eventChannels, guests }] = parseLab(`lab: 1\nhosts: { alpha: ${host} }\n`, options).hosts as [
+        LabHost,
+      ];
+      return [eventChannels, ...guests.map((guest) => guest.eventChannels)];
+    };
+    expect(formsOf('{ guests: { a: {}, b: { eventChannels: fifo } } }')).toEqual([
+      '2-level',
+      '2-level',
+      'fifo',
+    ]);
+    expect(formsOf('{ eventChannels: fifo, guests: { a: {}, b: { eventChannels: 2-level } } }')).toEqual([
+      'fifo',
+      'fifo',
+      '2-level',
+    ]);
   });
 
   test('survive JSON', () => {
