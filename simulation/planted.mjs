@@ -138,6 +138,21 @@ export const plantedFaults = [
     find: "    // It was changing something when the backend before this one went: its rings are there, and are taken up first.\n    Reconfiguring: 'connect',",
     replace: "    Reconfiguring: 'refuse',",
   },
+  {
+    name: 'endless-poll',
+    what: "netback's queue always says that there is more to do",
+    file: 'packages/netback/src/queue.ts',
+    find: 'if (sent >= budget) return true;',
+    replace: 'if (sent >= 0) return true;',
+  },
+  {
+    name: 'pages-not-own',
+    what: "netfront copies an untrusted backend's frames to pages that it has given back",
+    file: 'packages/netfront/src/bounce.ts',
+    find: '    this.memory = domain.memory;\n    this.pool = new PagePool(\n      count,\n      home,\n      () => domain.pages.free(home),',
+    replace:
+      '    domain.pages.free(home);\n    this.memory = domain.memory;\n    this.pool = new PagePool(\n      count,\n      home,\n      () => undefined,',
+  },
 ];
 
 const folder = fileURLToPath(new URL('dist/', import.meta.url));
