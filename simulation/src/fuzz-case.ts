@@ -39,7 +39,8 @@ export type FuzzCase =
       readonly peer: 'backend';
       readonly seed: number;
       /** What the driver asks for; nothing beyond the usual when left out. */
-      readonly wishes?: Pick<Wishes, 'staticGrants' | 'hash' | 'headroom' | 'groups'>;
+      readonly wishes?: Pick<Wishes, 'staticGrants' | 'hash' | 'headroom' | 'groups'> &
+        Partial<Pick<Wishes, 'trusted'>>;
       readonly operations: readonly (BackendOperation | Surroundings)[];
     };
 
@@ -230,6 +231,7 @@ function netfront(domain: SimDomain, wishes?: (FuzzCase & { peer: 'backend' })['
         hash: wishes.hash ? HASH : null,
         headroom: wishes.headroom,
         groups: firstGroups(wishes.groups),
+        trusted: wishes.trusted ?? true,
       },
     }),
   });

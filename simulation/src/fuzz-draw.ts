@@ -82,6 +82,8 @@ export function drawCase(
           hash: random.below(2) === 0,
           headroom: random.below(2) === 0 ? 0 : edgy(random),
           groups: random.below(2) === 0 ? null : random.below(4),
+          // Not drawn: the rest of a seed stays what it was.
+          trusted: seed % 4 !== 0,
         },
         operations: beginning(random, backBegins, length, () => backend(random)),
       };

@@ -1,5 +1,5 @@
 /** `npm run fuzz`: the real drivers against peers that lie, for some minutes. See `--help`. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Random } from '@netaccel/xen/sim';
@@ -30,7 +30,7 @@ neither throw nor go round for ever, touch only what they own or were granted, a
   --replay FILE  runs one case of a file, as this command writes it
   --out FILE     where the first failing case goes, cut down; fuzz-failure.json
   --stop         stops at the first failing case
-  --corpus DIR   keeps each case that reaches something new there
+  --corpus DIR   keeps each case there that reaches what those that are there do not
   --json         prints one object
   --help         this
 
@@ -88,6 +88,17 @@ async function replay(file: string, json: boolean): Promise<void> {
   process.exitCode = failure === null ? ExitCode.well : ExitCode.failed;
 }
 
+/** What the cases of a corpus reach, which is nothing new. */
+async function reachedBy(folder: string): Promise<Set<string>> {
+  const reached = new Set<string>();
+  for (const name of readdirSync(folder).filter((each) => each.endsWith('.json'))) {
+    const kept = parseCase(readFileSync(join(folder, name), 'utf8'));
+    if (typeof kept === 'string') refuse(`--corpus ${join(folder, name)}: ${kept}`);
+    for (const each of (await runCase(kept)).reached) reached.add(each);
+  }
+  return reached;
+}
+
 /** The pairs of states that were reached: a line for each state of each driver. */
 function coverage(reached: ReadonlySet<string>): string[] {
   const peers = new Map<string, string[]>();
@@ -111,6 +122,7 @@ async function main(): Promise<void> {
   checkWritable('out', given.out);
   if (given.corpus !== undefined) checkFolder('corpus', given.corpus);
   const stop = interrupted();
+  const known = given.corpus === undefined ? new Set<string>() : await reachedBy(given.corpus);
   const reached = new Set<string>();
   let memory: SharedMemory | undefined;
   let operations = 0;
@@ -132,9 +144,10 @@ async function main(): Promise<void> {
     memory = result.memory;
     cases++;
     operations += drawn.operations.length;
-    const before = reached.size;
     for (const name of result.reached) reached.add(name);
-    if (given.corpus !== undefined && result.failure === null && reached.size > before)
+    const before = known.size;
+    for (const name of result.reached) known.add(name);
+    if (given.corpus !== undefined && result.failure === null && known.size > before)
       writeFileSync(join(given.corpus, `${drawn.peer}-${seed}.json`), JSON.stringify(drawn));
     if (result.wrong !== null) {
       found[result.wrong]++;

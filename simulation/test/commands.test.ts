@@ -1,6 +1,14 @@
 /** The two commands as a user has them: wrong options, a fault that is found, cut down and replayed, and Ctrl-C. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -135,6 +143,27 @@ test(
     const mended = await run('fuzz', ['--replay', out, '--json']);
     expect(mended.code).toBe(0);
     expect(JSON.parse(mended.stdout)).toMatchObject({ wrong: null, failure: null });
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'a corpus gets the cases that reach something new, and only those',
+  async () => {
+    const corpus = join(folder, 'corpus');
+    const fuzz = ['--minutes', '0.02', '--seed', '100', '--corpus', corpus, '--json'];
+    expect((await run('fuzz', fuzz)).code).toBe(0);
+    const kept = readdirSync(corpus);
+    expect(kept.length).toBeGreaterThan(3);
+    // Seed 100 again: what it reaches is known by now.
+    expect((await run('fuzz', ['--minutes', '0.00001', ...fuzz.slice(2)])).code).toBe(0);
+    expect(readdirSync(corpus)).toEqual(kept);
+    writeFileSync(join(corpus, 'broken.json'), '{}');
+    const { code, stderr } = await run('fuzz', fuzz);
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: `--corpus ${join(corpus, 'broken.json')}: peer: expected frontend or backend, saw undefined; see --help\n`,
+    });
   },
   TIMEOUT_MS,
 );

@@ -35,7 +35,10 @@ test('the corpus, which reaches all that earlier runs did, runs without a failur
     expect({ file, failure: result.failure }).toEqual({ file, failure: null });
     for (const name of result.reached) reached.add(name);
   }
-  expect([...reached].filter((name) => name.includes(' while the ')).length).toBeGreaterThan(25);
+  const pairs = [...reached].filter((name) => name.includes(' while the ')).length;
+  // Two minutes of npm run fuzz reach no more.
+  expect(pairs).toBeGreaterThanOrEqual(42);
+  expect(reached.size - pairs).toBeGreaterThanOrEqual(54);
   for (const end of [
     'netback Connected while the frontend is Connected',
     'netfront Connected while the backend is Connected',
