@@ -74,7 +74,8 @@ export class Trace {
   }
 
   private now(): number {
-    return this.lab.scheduler.now() * 1000;
+    // Whole nanoseconds, so that a slice ends where the next one begins.
+    return Math.round(this.lab.scheduler.now() * 1e6) / 1000;
   }
 
   private add(event: TraceEvent): void {
