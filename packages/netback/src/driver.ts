@@ -204,8 +204,22 @@ export class NetbackDriver {
       network.attach(vif);
       await vif.start();
     } catch (error) {
-      await this.refused(key, served, message(error));
+      if (error instanceof StoreError && error.code === 'ECLOSED')
+        await this.postponed(key, served, message(error));
+      else await this.refused(key, served, message(error));
     }
+  }
+
+  /** The connection to the store was lost meanwhile: nothing is wrong with the vif, and it is tried again. */
+  private async postponed(key: string, served: Served, reason: string): Promise<void> {
+    this.options.domain.log(
+      'warn',
+      `vif ${key} does not start: ${reason}; tried again when the store is back`,
+    );
+    if (this.served.get(key) !== served) return;
+    await this.letGo(key, served);
+    if (this.served.get(key) === served) this.served.delete(key);
+    this.worker.wake();
   }
 
   /**
@@ -222,13 +236,7 @@ export class NetbackDriver {
     await this.tell(key, () => domain.store.write(`error/${path}/error`, reason));
     // Removed meanwhile: whoever did that takes it.
     if (this.served.get(key) !== served) return;
-    const { opened } = served;
-    served.opened = null;
-    if (opened !== null)
-      await this.tell(key, () => {
-        opened.network.detach(opened.vif);
-        return opened.vif.stop(true);
-      });
+    await this.letGo(key, served);
     await this.tell(key, async () => {
       await writeDeviceKeys(domain.store, path, { [HOTPLUG_KEY]: null });
       // What the store has is what a backend before this one left; what of the way down is gone is not gone again.
@@ -236,6 +244,17 @@ export class NetbackDriver {
       for (const state of statesToWrite(left, BACKEND_REACTIONS.remove))
         if (await switchState(domain.store, path, XenbusState[state]))
           this.options.onState?.(name, state, reason);
+    });
+  }
+
+  /** Gives back what a vif that does not start has, and writes nothing. */
+  private async letGo(key: string, served: Served): Promise<void> {
+    const { opened } = served;
+    served.opened = null;
+    if (opened === null) return;
+    await this.tell(key, () => {
+      opened.network.detach(opened.vif);
+      return opened.vif.stop(true);
     });
   }
 
