@@ -74,6 +74,16 @@ const isHeld = (wanted) => async () => JSON.stringify(await held()) === JSON.str
 await row('the backend holds what it held before', () =>
   until('the last page is home', isHeld(before)).then(() => ''),
 );
+await row('a guest that holds its page at a revoke', async () => {
+  await attach(guest, ++attached);
+  // The process stands still: it lets go of nothing and answers nothing.
+  await guest.exec('kill -STOP $(cat /tmp/pid)');
+  await detach(guest);
+  await until('the backend goes on without it', isHeld(before));
+  await guest.exec('kill -CONT $(cat /tmp/pid)');
+  await guest.accelerator('detached', attached + 1);
+  return flood(guest, DOM0, FLOOD);
+});
 await row('frames went the fast path', async () => {
   const said = await guest.stop();
   const { accelerated } = said('stopping').state.netfront.statistics;

@@ -3,7 +3,7 @@
 // test of acceleration runs on. Then `netaccel doctor`, which says of dom0 that it has what the daemon wants.
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { Backend, CLI, DOM0, Guest, check, expect, run, sh, until } from './dom0.mjs';
+import { Backend, CLI, DOM0, Guest, check, expect, pause, run, sh, until } from './dom0.mjs';
 import { flood } from './echoes.mjs';
 import { Stream } from './stream.mjs';
 
@@ -11,6 +11,7 @@ const TEST = 'ports';
 const OUT = 'out0';
 const CAPTURE = '/tmp/replayed.pcap';
 const FRAMES = 50;
+const IDLE_SECONDS = 10;
 const row = (name, body) => check(TEST, 'netaccel', name, body);
 
 /** What `netaccel doctor` finds of Xen: its rows by what they are about. */
@@ -97,6 +98,14 @@ await row('TCP, every byte checked', async () => {
   return stream.end();
 });
 await second.destroy();
+await row('idle', async () => {
+  const worked = () => Number(sh(`awk '{ print $14 + $15 }' /proc/${backend.child.pid}/stat`)); // hundredths of a second
+  const before = worked();
+  await pause(IDLE_SECONDS * 1000);
+  const percent = (worked() - before) / IDLE_SECONDS;
+  if (percent > 1) throw new Error(`expected at most 1 % of a processor, saw ${percent} %`);
+  return `${percent} % of a processor`;
+});
 await row('stops', async () => {
   expect('exit code', await backend.stop(), 0);
   expect('the TAP', run('sh', ['-c', `ls /sys/class/net | grep -c '^${OUT}$' || true`]).trim(), '0');
