@@ -27,6 +27,14 @@ export const plantedFaults = [
     replace: '',
   },
   {
+    name: 'moved-tail',
+    what: 'a port that moves to another queue stays the last one of the queue that it was in',
+    file: 'packages/xen/src/sim/fifo.ts',
+    find: 'if (words[record + TAILS + last] === port) words[record + TAILS + last] = 0;',
+    replace:
+      'if (last === priority && words[record + TAILS + last] === port) words[record + TAILS + last] = 0;',
+  },
+  {
     name: 'lost-wake',
     what: 'netfront notifies one request too late',
     file: 'packages/xen/src/ring.ts',

@@ -9,7 +9,7 @@ import { createVif, introduceDomain } from '@netaccel/host';
 import { Netback } from '@netaccel/netback';
 import { Netfront } from '@netaccel/netfront';
 import { SimMachine } from '@netaccel/xen/sim';
-import type { SharedMemory, SimDomain } from '@netaccel/xen/sim';
+import type { DomainOptions, SharedMemory, SimDomain } from '@netaccel/xen/sim';
 import { HostileBackend, HostileFrontend } from '@netaccel/xen/testing';
 import type { BackendOperation, FrontendOperation } from '@netaccel/xen/testing';
 import { firstGroups } from './groups.js';
@@ -116,12 +116,17 @@ export async function runCase(fuzz: FuzzCase, memory?: SharedMemory): Promise<Fu
   }
 }
 
+/** A bit of the seed decides what a domain's event channels are. */
+function kernelOf(bits: number): DomainOptions {
+  return { eventChannels: (bits & 1) === 0 ? '2-level' : 'fifo' };
+}
+
 /** What is wrong, and which kind of wrong that is. */
 type Finding = readonly [Wrong, string];
 
 async function perform(machine: SimMachine, fuzz: FuzzCase, reached: Set<string>): Promise<Finding | null> {
-  const back = machine.createDomain(0);
-  const guest = machine.createDomain(GUEST);
+  const back = machine.createDomain(0, 'back', kernelOf(fuzz.seed));
+  const guest = machine.createDomain(GUEST, 'guest', kernelOf(fuzz.seed >>> 1));
   const during = async (work: Promise<unknown>): Promise<void> => {
     const state = { over: false };
     const end = (): void => void (state.over = true);

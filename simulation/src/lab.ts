@@ -8,7 +8,7 @@ import backend from '@netaccel/dummy-accel-backend';
 import { OneThreadLab, setAccel } from '@netaccel/host';
 import type { DriverDomain, MigrationReport, RunningGuest, RunningHost } from '@netaccel/host';
 import type { NetfrontFeatures } from '@netaccel/netfront';
-import { Random, SeededFaults } from '@netaccel/xen/sim';
+import { FIFO_PRIORITIES, Random, SeededFaults } from '@netaccel/xen/sim';
 import type { SharedMemory } from '@netaccel/xen/sim';
 import { firstGroups } from './groups.js';
 import { Losses } from './losses.js';
@@ -50,6 +50,8 @@ const VIF = {
   staticGrants: 16,
   multicastGroups: 2,
 };
+/** Ports that are in use most of the time: domains take the lowest first. */
+const LIVELY_PORTS = 12;
 const HASH_KEY_BYTES = 40;
 const NIC = { ports: 1, mtu: MTU, vis: 8, bufferPages: 1024, filters: 32 };
 
@@ -86,6 +88,7 @@ export class SimulatedLab {
   readonly paused = new Set<string>();
   /** Whether the cable is out. */
   unplugged = false;
+  private readonly priorities: Random;
   /** The driver domains whose bridges are watched. */
   private readonly watched: (DriverDomain | null)[] = [null, null];
 
@@ -97,6 +100,7 @@ export class SimulatedLab {
     fail: Fail,
   ) {
     this.losses = new Losses(lab, HOSTS);
+    this.priorities = new Random(scenario.seed ^ 0x9a1f_0c4e);
     const { memory } = lab.lab;
     const traffic = SIDES.map(
       (from) =>
@@ -120,6 +124,7 @@ export class SimulatedLab {
   /** Called at each turn: sees to it that nobody comes and goes unseen. */
   look(): void {
     this.losses.glance();
+    this.reprioritise();
     const { wishes, queues } = this.scenario;
     if (wishes.hash && queues > 1)
       for (const side of SIDES) this.traffic[1 - side]!.rehash(!isHashed(this.guest(side)));
@@ -129,6 +134,15 @@ export class SimulatedLab {
       this.watched[side] = driver;
       driver.bridge.observe((frame) => this.seen(frame));
     }
+  }
+
+  /** A port of a domain with FIFO event channels, if that is what is drawn, is in another queue from its next event on. */
+  private reprioritise(): void {
+    const { ports, plan } = this.lab.lab.core;
+    const slot = this.priorities.below(plan.shape.domains);
+    const port = 1 + this.priorities.below(LIVELY_PORTS);
+    if (ports.form(slot) === 'fifo' && ports.target(slot, port) !== null)
+      ports.fifo.setPriority(slot, port, this.priorities.below(FIFO_PRIORITIES));
   }
 
   private seen(frame: Frame): void {

@@ -3,6 +3,7 @@
  * that is sent to a port is up to the form of delivery that its domain chose: two-level.ts, fifo.ts.
  */
 import { MachineError } from '../machine.js';
+import type { EventChannelForm } from './event-delivery.js';
 import { FifoDelivery } from './fifo.js';
 import type { Lab } from './lab.js';
 import {
@@ -184,6 +185,11 @@ export class PortTables {
     return this.isFifo(slot) ? this.fifo.waiting(slot) : this.twoLevel.waiting(slot);
   }
 
+  /** The form of delivery that a domain uses. */
+  form(slot: number): EventChannelForm {
+    return this.isFifo(slot) ? 'fifo' : '2-level';
+  }
+
   /** Ports that a domain can have by its form of delivery, counting port 0, which is none (XSA-342). */
   limit(slot: number): number {
     return this.isFifo(slot) ? this.fifo.limit : this.twoLevel.limit;
@@ -198,7 +204,7 @@ export class PortTables {
     if (port >= most)
       throw new MachineError(
         'NO_PORTS',
-        `expected a port below ${most}, as ${this.isFifo(slot) ? 'FIFO' : '2-level'} event channels have in this ` +
+        `expected a port below ${most}, as ${this.form(slot)} event channels have in this ` +
           `lab, saw ${port}; close some, raise shape.ports, or choose FIFO`,
       );
   }
