@@ -12,6 +12,7 @@ const OUT = 'out0';
 const CAPTURE = '/tmp/replayed.pcap';
 const FRAMES = 50;
 const IDLE_SECONDS = 10;
+const IDLE_TRIES = 6;
 const row = (name, body) => check(TEST, 'netaccel', name, body);
 
 /** What `netaccel doctor` finds of Xen: its rows by what they are about. */
@@ -100,9 +101,13 @@ await row('TCP, every byte checked', async () => {
 await second.destroy();
 await row('idle', async () => {
   const worked = () => Number(sh(`awk '{ print $14 + $15 }' /proc/${backend.child.pid}/stat`)); // hundredths of a second
-  const before = worked();
-  await pause(IDLE_SECONDS * 1000);
-  const percent = (worked() - before) / IDLE_SECONDS;
+  // Not at once: the last guest's end is still work, and so is what it was compiled for.
+  let percent = 100;
+  for (let tries = 0; percent > 1 && tries < IDLE_TRIES; tries++) {
+    const before = worked();
+    await pause(IDLE_SECONDS * 1000);
+    percent = (worked() - before) / IDLE_SECONDS;
+  }
   if (percent > 1) throw new Error(`expected at most 1 % of a processor, saw ${percent} %`);
   return `${percent} % of a processor`;
 });
