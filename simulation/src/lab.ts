@@ -74,9 +74,13 @@ function featuresOf({ seed, queues, wishes }: Scenario): Partial<NetfrontFeature
 }
 
 /** Whether a guest's backend spreads its frames over its queues as it asked: until then flows move between them. */
-function isHashed({ guest }: RunningGuest): boolean {
+function isHashed({ guest }: RunningGuest, driver: DriverDomain): boolean {
   const { connection } = guest.netfront.describe() as { connection: { hash?: string | null } | null };
-  return connection?.hash === 'hashed by the backend';
+  // A backend that took over from one that died has yet to be asked.
+  return (
+    connection?.hash === 'hashed by the backend' &&
+    driver.driver.vifs().every((vif) => vif.describe()['hashedAsAsked'] === true)
+  );
 }
 
 /** A lab. */
@@ -127,7 +131,8 @@ export class SimulatedLab {
     this.reprioritise();
     const { wishes, queues } = this.scenario;
     if (wishes.hash && queues > 1)
-      for (const side of SIDES) this.traffic[1 - side]!.rehash(!isHashed(this.guest(side)));
+      for (const side of SIDES)
+        this.traffic[1 - side]!.rehash(!isHashed(this.guest(side), this.host(side).driver));
     for (const side of SIDES) {
       const { driver } = this.host(side);
       if (this.watched[side] === driver) continue;

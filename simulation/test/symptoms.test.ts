@@ -78,6 +78,18 @@ test.each([
   [50701, 'a guest that booted when there was no port for its device was waited for and not booted again'],
   [50002, 'a guest whose driver domain had no memory for its vif when it booted took itself for connected'],
   [51870, 'a frame whose number the wire had changed was held to have arrived twice'],
+  [64535, 'frames that waited for a fence were counted nowhere when their plugin had broken a rule'],
+  [
+    32844,
+    'frames in the queue of a VI that a reset had ended were counted nowhere when its plugin was at fault',
+  ],
+  [
+    72723,
+    'a guest that could go on on neither host never got another frame, also when it was connected again',
+  ],
+  [32311, 'a port whose first VI found no memory was polled all the same'],
+  [75332, 'a frame was held to have been overtaken whose backend had died and not been asked to hash anew'],
+  [29432, 'a guest that booted sent on while somebody was waited for, and that was taken for no rest'],
 ] as const)(
   'seed %i: %s',
   async (seed, _symptom) => {

@@ -109,7 +109,10 @@ export interface FrontendAccelerator {
   stopInterrupts(): void;
   /** Whether a frame that was answered `busy` would be taken now. */
   checkReady(): boolean;
-  /** Adds this device's totals since attach into `into`. Called once more just before the hooks are cleared. */
+  /**
+   * Adds this device's totals since attach into `into`. Called once more just before the hooks are cleared, and a last
+   * time after {@link remove}: received frames that it lets go of there are among `rxErrors` then.
+   */
   statistics(into: AcceleratorStatistics): void;
   /**
    * The fast path ends soon: stop drawing traffic and let the hardware finish. `startTransmit` is not called
@@ -119,7 +122,7 @@ export interface FrontendAccelerator {
    */
   quiesce(): Promise<void>;
   /**
-   * Gives everything back. No hook call overlaps or follows. Must finish on its own resources alone, even if
+   * Gives everything back. No hook call overlaps, and none but one of {@link statistics} follows. Must finish on its own resources alone, even if
    * the other half is gone; frames that were never completed are taken back by netfront.
    */
   remove(): Promise<void>;

@@ -85,6 +85,11 @@ export class Connection {
     return this.queues.reduce((sum, { backlog }) => sum + backlog.length, 0);
   }
 
+  /** Whether the guest has said how its frames are spread over its queues. */
+  get hashes(): boolean {
+    return this.hash.chosen;
+  }
+
   /** Pages of the guest's that stay mapped, over all queues. */
   get staticGrants(): number {
     return this.grants.reduce((sum, { count }) => sum + count, 0);

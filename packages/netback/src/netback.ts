@@ -196,6 +196,7 @@ export class Netback implements FrameSink {
       ...this.handshake.describe(),
       queues: this.connection?.queueCount ?? 0,
       queuedFrames: this.connection?.queuedFrames ?? 0,
+      hashedAsAsked: this.connection?.hashes ?? false,
       staticGrants: this.connection?.staticGrants ?? 0,
       framesInNetwork: this.buffers?.out ?? 0,
       rateBytesPerSecond: this.credit.bytesPerSecond,

@@ -112,7 +112,7 @@ export class AcceleratorSlot implements Candidate<FrontendAcceleratorDefinition>
 
   /** Adds the live plugin's totals. */
   addTotals(into: AcceleratorStatistics): void {
-    this.attachment?.hooks?.statistics(into);
+    this.attachment?.addTotals(into);
   }
 
   /** Frames that the present plugin declined, by reason. */

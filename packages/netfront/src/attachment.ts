@@ -19,7 +19,7 @@ import { within } from './deadline.js';
 import { readDevice } from './handshake.js';
 import type { Outcome } from './deadline.js';
 import { Hooks, messageOf } from './hooks.js';
-import { FastShare } from './statistics.js';
+import { FastShare, addTotals, zeroTotals } from './statistics.js';
 import { PluginServices } from './plugin-services.js';
 
 /** How long a plugin's asynchronous hooks may take. */
@@ -78,6 +78,8 @@ export class Attachment {
   private services: PluginServices | null = null;
   private mailbox: MailboxEnd | null = null;
   private share: FastShare | null = null;
+  /** What is said of it while it goes: nothing once {@link AttachmentParts.onTotals} has all. */
+  private told: AcceleratorStatistics | null = null;
   private endProbe: (() => void) | null = null;
   private cancelStall: (() => void) | null = null;
 
@@ -152,6 +154,12 @@ export class Attachment {
     return null;
   }
 
+  /** Adds its totals. */
+  addTotals(into: AcceleratorStatistics): void {
+    if (this.told !== null) addTotals(into, this.told);
+    else this.hooks?.statistics(into);
+  }
+
   /** Nobody wants it any more: {@link attach} does not wait for its probe. What that makes late is removed. */
   abandon(why: string): void {
     if (this.endProbe === null) return;
@@ -180,12 +188,14 @@ export class Attachment {
       if (outcome.how !== 'done') this.warn(said('quiesce', outcome, deadlines.quiesceMs));
       if (outcome.how !== 'done') connection.transmit.giveUpOrder();
     }
-    // Its last word on what it moved; then no data hook any more.
-    this.parts.onTotals(this.share!.final(hooks));
+    // Its word on what it moved; then no data hook any more.
+    const told = (this.told = this.share!.final(hooks));
     connection.unhook();
     onStep();
     await this.publish(XenbusState.Closing);
     await this.remove(plugin);
+    this.told = zeroTotals();
+    this.parts.onTotals(this.share!.last(told, hooks));
     const missing = connection.transmit.detach();
     await this.leave();
     return missing;

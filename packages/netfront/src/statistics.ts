@@ -1,7 +1,7 @@
 /**
  * A device's totals as the outside sees them: the slow path's, which this driver counts, and the fast path's,
  * which the plugin counts, each frame in one of them. A plugin's totals count from its attachment; they are read
- * one last time before its hooks are cleared, and kept.
+ * before its hooks are cleared, and for what it let go of once more when it is removed, and kept.
  */
 import type { AcceleratorStatistics } from '@netaccel/core-hooks';
 import type { Counters } from './counters.js';
@@ -26,7 +26,7 @@ export class FastShare {
     this.before = Object.assign({}, counters);
   }
 
-  /** The last totals, before the hooks are cleared. */
+  /** The totals before the hooks are cleared. */
   final(hooks: Hooks): AcceleratorStatistics {
     const totals = zeroTotals();
     hooks.statistics(totals);
@@ -40,6 +40,16 @@ export class FastShare {
       txErrors: 0,
       rxErrors: 0,
     };
+  }
+
+  /**
+   * The last totals, after `remove`. What arrived and was let go of only the plugin knows, also one at fault.
+   * @param told what {@link final} said.
+   */
+  last(told: AcceleratorStatistics, hooks: Hooks): AcceleratorStatistics {
+    const word = hooks.lastWord();
+    if (word === null) return told;
+    return { ...told, rxErrors: Math.max(told.rxErrors, word.rxErrors) };
   }
 }
 

@@ -1,6 +1,7 @@
 /** Accelerators that break a rule of the contract: the device is slow from then on, and loses nothing. */
 import { describe, expect, test } from 'vitest';
 import { Verdict } from '@netaccel/core-hooks';
+import type { AcceleratorStatistics } from '@netaccel/core-hooks';
 import { end, live, reason } from './accelerator-rig.js';
 import type { Rig } from './accelerator-rig.js';
 import { tcpFrame } from './lab.js';
@@ -140,6 +141,58 @@ describe('containment', () => {
     await lab.machine.advance(1001);
     expect(plugin.devices.length).toBe(2);
     expect(lab.front.state.accelerator).toBe('live');
+    await end(all);
+  });
+
+  test.each([false, true])(
+    'frames that it lets go of when it is removed are counted; at fault: %s',
+    async (broken) => {
+      const all = await live();
+      const { lab, plugin } = all;
+      const { device } = plugin;
+      const during: number[] = [];
+      device.totals.rxErrors = 2;
+      device.onRemove = () => {
+        device.totals.rxErrors += 3;
+        during.push(lab.front.statistics().accelerated.rxErrors);
+        return Promise.resolve();
+      };
+      if (broken) {
+        device.answer = () => {
+          throw new Error('oops');
+        };
+        lab.send(tcpFrame(1, 1));
+      } else await lab.run(all.registry.unregister(PLUGIN));
+      await lab.settle();
+      expect(device.removed).toBe(true);
+      expect(during).toEqual([broken ? 0 : 2]);
+      expect(lab.front.statistics().accelerated.rxErrors).toBe(5);
+      await end(all);
+    },
+  );
+
+  test.each<[string, (into: AcceleratorStatistics) => void]>([
+    [
+      'throws',
+      () => {
+        throw new Error('gone');
+      },
+    ],
+    ['answers nonsense', (into) => void (into.rxErrors = NaN)],
+    ['goes back', (into) => void (into.rxErrors += 1)],
+  ])('its last word %s: what it said before stays', async (_, word) => {
+    const all = await live();
+    const { lab, plugin } = all;
+    const { device } = plugin;
+    device.totals.rxErrors = 2;
+    device.onRemove = () => {
+      device.statistics = word;
+      return Promise.resolve();
+    };
+    await lab.run(all.registry.unregister(PLUGIN));
+    await lab.settle();
+    expect(device.removed).toBe(true);
+    expect(lab.front.statistics().accelerated.rxErrors).toBe(2);
     await end(all);
   });
 

@@ -230,8 +230,12 @@ export class FrameVi {
     this.vi.stop();
   }
 
-  /** Gives up every frame that the NIC never completed: each is reported as failed. After the VI was freed. */
+  /**
+   * Gives up every frame that the NIC never completed: each is reported as failed. Frames that lie in the queue go to
+   * nobody any more and count as errors: of a VI that went with a reset no one else counts them.
+   */
   abandon(): void {
+    this.dropUntaken();
     this.stop();
     this.reportDone(this.inFlight.length);
     for (let id = 0; id < this.inFlight.length; id++) this.finish(id, false);
@@ -279,6 +283,24 @@ export class FrameVi {
       }
     }
     return work;
+  }
+
+  /** Takes what both rings can have put into the queue, and tells nobody. */
+  private dropUntaken(): void {
+    const { vi, batch, buffers, statistics } = this;
+    const { type, flags, id, detail } = batch;
+    for (let left = vi.transmitCapacity + vi.receiveCapacity; left > 0;) {
+      const n = vi.poll(batch);
+      if (n === 0) break;
+      left -= n;
+      for (let i = 0; i < n; i++)
+        if (type[i] === EventType.transmit) this.unbundle(detail[i]!);
+        else if (type[i] === EventType.receive || type[i] === EventType.receiveDiscard) {
+          if (type[i] === EventType.receiveDiscard || (flags[i]! & EventFlag.start) !== 0)
+            statistics.rxErrors++;
+          this.discard(buffers[id[i]!]!);
+        }
+    }
   }
 
   private receive(buffer: Frame, length: number, flags: number, filter: number): void {

@@ -1,4 +1,4 @@
-// What is above the VI's verbs, where plugins are: when a frame was received, or sent.
+// What is above the VI's verbs, where plugins are: when a frame was received, or sent, and what a VI that goes leaves.
 import { describe, expect, it } from 'vitest';
 import { ClockState, FrameVi, setUpVi } from '../src/index.js';
 import { FakeGuest, FarEnd, frameOf, macOf } from '../src/testing/index.js';
@@ -50,5 +50,35 @@ describe('feature 69: the time of a frame', () => {
     far.send(frameOf());
     frames.poll(64);
     expect(seen).toEqual([['received', 0, 0, 0]]);
+  });
+});
+
+describe('given up', () => {
+  it.each([false, true])(
+    'frames that lie in the queue are counted once, also when the NIC was reset: %s',
+    async (reset) => {
+      const { guest, far, frames, seen } = await made(false);
+      far.send(frameOf());
+      frames.poll(64);
+      for (let i = 0; i < 3; i++) far.send(frameOf());
+      if (reset) guest.nic.reset();
+      frames.abandon();
+      expect(frames.statistics).toMatchObject({ rxFrames: 1, rxErrors: 3 });
+      expect(frames.held).toBe(0);
+      if (!reset) guest.control.freeVi(guest.vi);
+      expect(guest.control.portStatistics()).toMatchObject({ rxAbandoned: 0 });
+      expect(seen.map(([what]) => what)).toEqual(['received']);
+    },
+  );
+
+  it('what comes between that and the end of the VI the NIC counts', async () => {
+    const { guest, far, frames } = await made(false);
+    far.send(frameOf());
+    frames.abandon();
+    far.send(frameOf());
+    far.send(frameOf());
+    guest.control.freeVi(guest.vi);
+    expect(frames.statistics).toMatchObject({ rxFrames: 0, rxErrors: 1 });
+    expect(guest.control.portStatistics()).toMatchObject({ rxAbandoned: 2 });
   });
 });

@@ -241,4 +241,22 @@ export const brokenRest: readonly Broken[] = [
       return reply;
     }),
   },
+  {
+    fault: 'cannot say its totals once it was removed',
+    rule: 'hooks.never-throw',
+    make: () =>
+      hooks((good) => {
+        let gone = false;
+        return {
+          statistics: (into) => {
+            if (gone) throw new Error('gone already');
+            good.statistics(into);
+          },
+          remove: () => {
+            gone = true;
+            return good.remove();
+          },
+        };
+      }),
+  },
 ];

@@ -24,7 +24,6 @@
  */
 import type { DomainId } from '@netaccel/xen';
 import type { DeskCalls } from './vif-desk.js';
-import type { HeldFrame } from '../ports/held-frames.js';
 import type { VifPortStatistics } from '../ports/vif-port.js';
 
 /** How long an announcement may take to the old host; hosts that share no wire wait for so long in vain. */
@@ -179,33 +178,36 @@ async function announcedOver(
   return null;
 }
 
-/** The guest is connected on its old host again, and what waited for it is delivered, wherever that was. */
+/**
+ * The guest is connected on its old host again, and what waited for it is delivered, wherever that was. A guest that
+ * cannot connect there either finds its way open, too, whenever somebody connects it.
+ */
 async function goBack(
   guest: MigrationGuest,
   from: MigrationHost,
   to: MigrationHost,
   plugged: boolean,
 ): Promise<void> {
-  let frames: readonly HeldFrame[] = [];
-  if (guest.host === from.name) {
+  const moved = guest.host !== from.name;
+  try {
+    if (moved) {
+      // The same way again: what came to the new host meanwhile waits there, and follows.
+      await to.desk.hold(guest.id, guest.mac, true);
+      await guest.suspend();
+      await to.removeVif(guest.id);
+      await arrive(guest, to, from);
+      return;
+    }
     if (!plugged) {
       await from.desk.expect(guest.id, guest.mac);
       await from.createVif(guest.id);
     }
     await guest.resume(RESUME_MS);
-  } else {
-    // The same way again: what came to the new host meanwhile waits there, and follows.
-    const { id, mac } = guest;
-    await to.desk.hold(id, mac, true);
-    try {
-      await guest.suspend();
-      await to.removeVif(id);
-      await arrive(guest, to, from);
-    } finally {
-      ({ frames } = await to.desk.leave(mac));
-    }
+  } finally {
+    const [here, there] = guest.host === from.name ? [from, to] : [to, from];
+    const { frames } = moved ? await there.desk.leave(guest.mac) : { frames: [] };
+    await here.desk.open(guest.id, frames);
   }
-  await from.desk.open(guest.id, frames);
 }
 
 function messageOf(error: unknown): string {

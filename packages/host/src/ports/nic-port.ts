@@ -100,7 +100,13 @@ export class NicPort implements FrameSink, NicPortHold {
     const line = domain.events.bindInterdomain(domain.id, interrupt.port, () => undefined);
     this.channels = [line, interrupt];
     this.task = domain.loop.task((budget) => this.run(budget));
-    this.own = this.open();
+    try {
+      this.own = this.open();
+    } catch (error) {
+      this.task.cancel(); // the new channel's first event is on its way already
+      for (const channel of this.channels) channel.close();
+      throw error;
+    }
     this.frames = this.own.frames;
     this.merger = options.merging
       ? new ReceiveMerger(domain.memory, {

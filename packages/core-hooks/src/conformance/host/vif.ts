@@ -181,6 +181,7 @@ export class Vif {
           Deadline.removeMs,
         ),
       );
+      this.lastWord(device);
     }
     this.front.over = true;
     if (accelerator !== null)
@@ -208,6 +209,15 @@ export class Vif {
       return null;
     }
     return into;
+  }
+
+  /** The totals once more, as netfront reads them after `remove`. */
+  private lastWord(device: FrontendAccelerator): void {
+    try {
+      device.statistics(zeros());
+    } catch (error) {
+      this.host.onBreach('hooks.never-throw', `statistics after remove() threw ${String(error)}`);
+    }
   }
 
   /** What both halves still hold, and frames that a plugin did not let go. */
