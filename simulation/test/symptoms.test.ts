@@ -89,6 +89,7 @@ test.each([
   ],
   [32311, 'a port whose first VI found no memory was polled all the same'],
   [75332, 'a frame was held to have been overtaken whose backend had died and not been asked to hash anew'],
+  [41305, 'slow frames overtook fast ones of a plugin whose quiesce threw, and which sent them all the same'],
   [29432, 'a guest that booted sent on while somebody was waited for, and that was taken for no rest'],
 ] as const)(
   'seed %i: %s',

@@ -186,7 +186,8 @@ export class Attachment {
         await connection.dry();
       });
       if (outcome.how !== 'done') this.warn(said('quiesce', outcome, deadlines.quiesceMs));
-      if (outcome.how !== 'done') connection.transmit.giveUpOrder();
+      // One that failed may send what it has all the same, until it is removed: the slow path waits for that.
+      if (outcome.how === 'late') connection.transmit.giveUpOrder();
     }
     // Its word on what it moved; then no data hook any more.
     const told = (this.told = this.share!.final(hooks));

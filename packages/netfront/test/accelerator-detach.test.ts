@@ -174,6 +174,27 @@ describe('deadlines', () => {
     await end(all);
   });
 
+  test('quiesce that fails at once: nothing overtakes what the plugin has until it is removed', async () => {
+    const all = await live({ netfront: { deadlines: { removeMs: 200 } } });
+    const { lab, plugin, registry } = all;
+    const { device } = plugin;
+    device.quiesce = () => Promise.reject(new Error('oops'));
+    device.onRemove = () => new Promise((resolve) => void lab.machine.clock.after(100, resolve));
+    lab.send(tcpFrame(1, 1));
+    const unloaded = registry.unregister(PLUGIN);
+    await lab.machine.advance(50);
+    expect(lab.front.state.accelerator).toBe('removing');
+    expect(lab.send(tcpFrame(1, 2))).toBe(false);
+    await lab.run(unloaded);
+    await lab.settle();
+    expect(lab.front.statistics().counters.fastTakenBack).toBe(1);
+    expect(lab.send(tcpFrame(1, 2))).toBe(true);
+    const packets = lab.backend.queue.take();
+    expect(packets.length).toBe(1);
+    lab.backend.queue.answer(packets);
+    await end(all);
+  });
+
   test('defect 1.8 #5: remove that never ends is left behind; other devices do not wait', async () => {
     const all = await live({ netfront: { deadlines: { removeMs: 200 } } });
     const { lab, plugin, registry } = all;
