@@ -28,6 +28,8 @@ const ENTRY_WORDS = grantEntry.size >>> 2;
 const FRAME = grantEntry.fields.frame.offset >>> 2;
 const DOMID_SHIFT = grantEntry.fields.domid.offset * 8;
 const MAPPING_WORDS = 2;
+/** Looks at a grant that its granter changes all the time before the map is refused. */
+const MAP_TRIES = 64;
 const IN_USE = GrantFlag.reading | GrantFlag.writing;
 /** Bits of an entry's first word that decide whether a domain may read by it, and by adding `readonly`, write. */
 export const GRANT_COMPARED = (0xffff << DOMID_SHIFT) | GrantFlag.typeMask | GrantFlag.subPage | 0;
@@ -81,11 +83,11 @@ export class GrantTables {
     const compared = GRANT_COMPARED | (write ? GrantFlag.readonly : 0);
     const wanted = GrantFlag.reading | (write ? GrantFlag.writing : 0);
     const mapping = this.mapping(mySlot, handle);
-    for (;;) {
+    for (let tries = 0; ; tries++) {
       const seen = Atomics.load(words, at);
       const page = Atomics.load(words, at + FRAME);
       const status =
-        (seen & compared) !== grantFor(me)
+        (seen & compared) !== grantFor(me) || tries === MAP_TRIES
           ? GrantStatus.generalError
           : this.lab.ownerOf(page) !== slot
             ? GrantStatus.badPage
@@ -100,7 +102,11 @@ export class GrantTables {
         mapping,
         ((slot + 1) | (write ? MAPPED_WRITABLE : 0) | (ref << MAPPED_REF_SHIFT)) >>> 0,
       );
-      if (Atomics.compareExchange(words, at, seen, (seen | wanted) >>> 0) === seen) break;
+      if (Atomics.compareExchange(words, at, seen, (seen | wanted) >>> 0) !== seen) continue;
+      // From here on it is in use, and stays as it is. It may be a later grant than the one that was looked at, by the
+      // same number and for the same domain, of another page: the first words of the two are alike.
+      if (Atomics.load(words, at + FRAME) === page) break;
+      this.unmap(mySlot, handle);
     }
     if (this.lab.state(slot) === DomainState.alive) return GrantStatus.okay;
     this.unmap(mySlot, handle);
