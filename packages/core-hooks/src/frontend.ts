@@ -122,8 +122,8 @@ export interface FrontendAccelerator {
    */
   quiesce(): Promise<void>;
   /**
-   * Gives everything back. No hook call overlaps, and none but one of {@link statistics} follows. Must finish on its own resources alone, even if
-   * the other half is gone; frames that were never completed are taken back by netfront.
+   * Gives everything back. No hook call overlaps, and none but one of {@link statistics} follows. Must finish on its
+   * own resources alone, even if the other half is gone; frames that were never completed are taken back by netfront.
    */
   remove(): Promise<void>;
   /** The device's state for `explain`: plain data. */

@@ -239,6 +239,7 @@ export class FrameVi {
     this.stop();
     this.reportDone(this.inFlight.length);
     for (let id = 0; id < this.inFlight.length; id++) this.finish(id, false);
+    if (this.head !== null) this.statistics.rxErrors++; // its tail is not taken any more
     this.dropPartial();
   }
 
@@ -289,10 +290,8 @@ export class FrameVi {
   private dropUntaken(): void {
     const { vi, batch, buffers, statistics } = this;
     const { type, flags, id, detail } = batch;
-    for (let left = vi.transmitCapacity + vi.receiveCapacity; left > 0;) {
-      const n = vi.poll(batch);
-      if (n === 0) break;
-      left -= n;
+    for (let left = vi.transmitCapacity + vi.receiveCapacity, n = 1; left > 0 && n > 0; left -= n) {
+      n = vi.poll(batch);
       for (let i = 0; i < n; i++)
         if (type[i] === EventType.transmit) this.unbundle(detail[i]!);
         else if (type[i] === EventType.receive || type[i] === EventType.receiveDiscard) {

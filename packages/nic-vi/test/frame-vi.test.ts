@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ClockState, FrameVi, setUpVi } from '../src/index.js';
 import { FakeGuest, FarEnd, frameOf, macOf } from '../src/testing/index.js';
 
-async function made(timestamps: boolean) {
+async function made(timestamps: boolean, bytes?: number) {
   const guest = new FakeGuest({ request: { timestamps } });
   const far = new FarEnd(guest);
   const ready = await guest.during(setUpVi(guest.services, 8, [], () => undefined));
@@ -13,7 +13,8 @@ async function made(timestamps: boolean) {
     const { seconds, nanoseconds, state } = frames.time;
     seen.push([what, seconds, nanoseconds, state]);
   };
-  const frames = new FrameVi(ready.vi, ready.buses, ready.buffers, {
+  const buffers = bytes === undefined ? ready.buffers : { ...ready.buffers, bytes };
+  const frames = new FrameVi(ready.vi, ready.buses, buffers, {
     received: () => note('received'),
     completed: () => note('completed'),
     failed: () => note('failed'),
@@ -70,6 +71,18 @@ describe('given up', () => {
       expect(seen.map(([what]) => what)).toEqual(['received']);
     },
   );
+
+  it('a frame of which only the head was taken is counted, once', async () => {
+    const { guest, far, frames, seen } = await made(false, 256);
+    far.send(frameOf({ payload: new Uint8Array(600) }));
+    // As many events as a poll takes at once may end within a frame.
+    frames.poll(1);
+    frames.abandon();
+    guest.control.freeVi(guest.vi);
+    expect(frames.statistics).toMatchObject({ rxFrames: 0, rxErrors: 1 });
+    expect(seen).toEqual([]);
+    expect(guest.control.portStatistics()).toMatchObject({ rxAbandoned: 0 });
+  });
 
   it('what comes between that and the end of the VI the NIC counts', async () => {
     const { guest, far, frames } = await made(false);

@@ -181,7 +181,7 @@ export class Vif {
           Deadline.removeMs,
         ),
       );
-      this.lastWord(device);
+      this.read(device, zeros(), ' after remove()'); // as netfront does
     }
     this.front.over = true;
     if (accelerator !== null)
@@ -201,23 +201,21 @@ export class Vif {
   /** Reads the totals; null when they cannot be read. */
   statistics(into: AcceleratorStatistics = zeros()): AcceleratorStatistics | null {
     const { device } = this.guest;
-    if (device === null) return null;
+    return device === null ? null : this.read(device, into);
+  }
+
+  private read(
+    device: FrontendAccelerator,
+    into: AcceleratorStatistics,
+    when = '',
+  ): AcceleratorStatistics | null {
     try {
       device.statistics(into);
     } catch (error) {
-      this.host.onBreach('hooks.never-throw', `statistics threw ${String(error)}`);
+      this.host.onBreach('hooks.never-throw', `statistics${when} threw ${String(error)}`);
       return null;
     }
     return into;
-  }
-
-  /** The totals once more, as netfront reads them after `remove`. */
-  private lastWord(device: FrontendAccelerator): void {
-    try {
-      device.statistics(zeros());
-    } catch (error) {
-      this.host.onBreach('hooks.never-throw', `statistics after remove() threw ${String(error)}`);
-    }
   }
 
   /** What both halves still hold, and frames that a plugin did not let go. */

@@ -51,6 +51,11 @@ async function hear(names) {
   return Promise.all(names.map(async (name) => Number(await domain.store.read(own(name)))));
 }
 
+/** How many words of a page are not its value, looked at once each: it may be filled just now, and is zero before. @param {number} at */
+function foreignWords(at) {
+  return words.subarray(at, at + 1024).reduce((n, word) => (word === 0x600d || word === 0 ? n : n + 1), 0);
+}
+
 const stories = {
   /** `count` requests through a ring and their answers back, notified only when the peer asked to be. */
   async front() {
@@ -224,13 +229,7 @@ const stories = {
       domain.foreign.copy(PEER, batch);
       for (let i = 0; i < 8; i++) {
         if (batch.status[i] !== GrantStatus.okay) seen.refused++;
-        else {
-          const at = (own + i * 4096) >>> 2;
-          let good = true;
-          // Zero: shared and not yet filled.
-          for (let k = 0; k < 1024; k++) if (words[at + k] !== 0x600d && words[at + k] !== 0) good = false;
-          seen[good ? 'good' : 'bad']++;
-        }
+        else seen[foreignWords((own + i * 4096) >>> 2) === 0 ? 'good' : 'bad']++;
       }
       if (Atomics.load(words, board + 1) === 0) return true;
       domain.pages.free(own);
@@ -280,11 +279,7 @@ const stories = {
       try {
         const page = domain.foreign.map(PEER, [Atomics.load(words, board)], 'write');
         seen.mapped++;
-        const at = page.addresses[0] >>> 2;
-        for (let k = 0; k < 1024; k++) {
-          const word = words[at + k]; // looked at once: it may be filled just now
-          if (word !== 0x600d && word !== 0) seen.bad++;
-        }
+        seen.bad += foreignWords(page.addresses[0] >>> 2);
         page.unmap();
         page.unmap();
       } catch (error) {
