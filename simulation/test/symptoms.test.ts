@@ -91,6 +91,7 @@ test.each([
   [75332, 'a frame was held to have been overtaken whose backend had died and not been asked to hash anew'],
   [41305, 'slow frames overtook fast ones of a plugin whose quiesce threw, and which sent them all the same'],
   [29432, 'a guest that booted sent on while somebody was waited for, and that was taken for no rest'],
+  [125431, 'a guest that could not go on on its new host got a group frame of both hosts'],
 ] as const)(
   'seed %i: %s',
   async (seed, _symptom) => {

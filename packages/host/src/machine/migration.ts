@@ -6,12 +6,13 @@
  *     suspend   the guest sends what it took, its plugin goes, what the old host had for it is delivered, rings end
  *     warn      plugins of every host take its address off the fast path: bridges alone carry frames for it
  *     move      its vif goes from the old host's store; the guest gets a number and a store connection on the new host
- *     expect    the new host has a port for it, held, and announces its address: bridges and plugins learn it
- *     resume    as soon as the old host has seen that: its vif is made, the guest reconnects and reads the new host's keys
- *     open      once more announced and seen, nothing comes to the old host any more: what waited there is delivered
+ *     expect    the new host has a port for it, held, and announces its address: bridges and plugins learn it, and the
+ *               old host answers with a farewell
+ *     resume    as soon as that has come: its vif is made, the guest reconnects and reads the new host's keys
+ *     open      once more announced and answered, nothing comes to the old host any more: what waited there is delivered
  *               first, then what waited at the new one, then the port is open
  *
- * An announcement that a busy wire lost is made again.
+ * An announcement that a busy wire lost, or its answer, is made again.
  *
  * What is guaranteed. A frame that was sent to the guest through bridges, before the first announcement reached the
  * sender's bridge, arrives at the old host before the announcement does, as links keep order; every later one goes to
@@ -19,16 +20,17 @@
  * earlier one. A plugin that does not heed the warning in time may go on to send across the wire: its frames may be
  * overtaken, and what it sends after the second announcement is lost (`filtered` at the old host's bridge). A flow that
  * uses both of its paths at that moment may find its frames by the old host overtaken, too. A guest that cannot connect
- * on the new host goes back the same way. Group frames that come between the hold and the first announcement are not
- * kept (`holdGroup`).
+ * on the new host goes back the same way. Group frames come to both hosts, and none comes to the guest twice: the old
+ * host keeps those from before its farewell, the new one those behind it, and what the new one gets while the farewell
+ * is on its way is not kept (`holdGroup`).
  */
 import type { DomainId } from '@netaccel/xen';
 import type { DeskCalls } from './vif-desk.js';
 import type { VifPortStatistics } from '../ports/vif-port.js';
 
-/** How long an announcement may take to the old host; hosts that share no wire wait for so long in vain. */
+/** How long an announcement and its answer may take; hosts that share no wire wait for so long in vain. */
 const ANNOUNCE_MS = 500;
-/** An announcement that was not seen for so long was lost, as any frame may be on a busy wire: the next one follows. */
+/** When no answer has come for so long, one of both was lost, as any frame may be on a busy wire: the next one follows. */
 const ANNOUNCE_AGAIN_MS = 50;
 /** How long the guest may take to be connected on the new host. */
 const RESUME_MS = 8000;
@@ -64,7 +66,7 @@ export interface MigrationReport {
   readonly carried: number;
   /** Frames lost on the way, by reason; all zero when the pause was short enough for the holds. */
   readonly lost: Readonly<Record<'holdFull' | 'holdGroup' | 'txUnanswered', number>>;
-  /** Whether both announcements reached the old host in time: else nothing is promised about order. */
+  /** Whether the old host answered both announcements in time: else nothing is promised about order. */
   readonly announced: boolean;
 }
 
@@ -123,7 +125,7 @@ export async function migrateGuest(
     await Promise.all(desks.map((desk) => desk.warn(guest.mac)));
     await from.removeVif(oldId);
     plugged = false;
-    announced = await arrive(guest, from, to);
+    announced = await arrive(guest, to);
   } catch (error) {
     const why = messageOf(error);
     const back = await goBack(guest, from, to, plugged).then(
@@ -148,30 +150,25 @@ export async function migrateGuest(
 }
 
 /** The guest runs on the new host, behind a held port. Answers whether the old host has heard of it, twice. */
-async function arrive(guest: MigrationGuest, from: MigrationHost, to: MigrationHost): Promise<boolean> {
+async function arrive(guest: MigrationGuest, to: MigrationHost): Promise<boolean> {
   const id = await guest.move(to);
   await to.desk.expect(id, guest.mac);
-  const sent = await announcedOver(guest, from, to, 1);
+  const sent = await answered(guest, to, 1);
   await to.createVif(id);
   await guest.resume(RESUME_MS);
   await to.desk.announce(id, guest.mac);
-  return sent !== null && (await announcedOver(guest, from, to, sent + 1)) !== null;
+  return sent !== null && (await answered(guest, to, sent + 1)) !== null;
 }
 
 /**
- * Waits until the old host has seen `sent` announcements, which is one of the last as links keep order; announces again
- * while it has not.
+ * Waits until the old host has answered `sent` announcements, which is one of the last as links keep order; announces
+ * again while it has not.
  * @returns how many were sent by then; null when time is up.
  */
-async function announcedOver(
-  guest: MigrationGuest,
-  from: MigrationHost,
-  to: MigrationHost,
-  sent: number,
-): Promise<number | null> {
+async function answered(guest: MigrationGuest, to: MigrationHost, sent: number): Promise<number | null> {
   const expected = sent;
   for (let ms = 0; ms < ANNOUNCE_MS; ms += ANNOUNCE_AGAIN_MS) {
-    if (await from.desk.announced(guest.mac, expected, ANNOUNCE_AGAIN_MS)) return sent;
+    if (await to.desk.answered(guest.id, expected, ANNOUNCE_AGAIN_MS)) return sent;
     await to.desk.announce(guest.id, guest.mac);
     sent++;
   }
@@ -195,7 +192,7 @@ async function goBack(
       await to.desk.hold(guest.id, guest.mac, true);
       await guest.suspend();
       await to.removeVif(guest.id);
-      await arrive(guest, to, from);
+      await arrive(guest, from);
       return;
     }
     if (!plugged) {

@@ -8,7 +8,7 @@ import { FramePool, PAGE_BYTES } from '@netaccel/core-hooks';
 import type { Frame } from '@netaccel/core-hooks';
 import type { VifName, VifNetwork } from '@netaccel/netback';
 import type { Domain, DomainId } from '@netaccel/xen';
-import { ANNOUNCEMENT_BYTES, announcementOf } from '../ports/announcement.js';
+import { ANNOUNCEMENT_BYTES, announcementOf, farewellOf } from '../ports/announcement.js';
 import type { Bridge } from '../ports/bridge.js';
 import type { HeldFrame } from '../ports/held-frames.js';
 import type { NicPort } from '../ports/nic-port.js';
@@ -44,12 +44,12 @@ export interface DeskCalls {
    * this host. Resolves when they have had time to tell their guests.
    */
   warn(mac: Uint8Array): Promise<void>;
-  /** Resolves when a held guest's address was announced from elsewhere `count` times: whether in time. */
-  announced(mac: Uint8Array, count: number, withinMs: number): Promise<boolean>;
   /** A guest is about to move in: its port is there, held, and the network learns that its address is here. */
   expect(guest: DomainId, mac: Uint8Array): Promise<void>;
   /** Says once more that the guest's address is here. */
   announce(guest: DomainId, mac: Uint8Array): Promise<void>;
+  /** Resolves when the host that an expected guest was on has answered `count` announcements: whether in time. */
+  answered(guest: DomainId, count: number, withinMs: number): Promise<boolean>;
   /** A guest that was held has left: its port goes, and what waited with it. */
   leave(mac: Uint8Array): Promise<LeftPort>;
   /** A guest that was held or expected is there: what waits is delivered behind `earlier`, and the port is open. */
@@ -102,7 +102,7 @@ export class VifDesk implements DeskCalls {
   /** {@inheritDoc DeskCalls.hold} */
   async hold(guest: DomainId, mac: Uint8Array, leaving: boolean): Promise<void> {
     const port = this.port(guest);
-    port.hold(mac, !leaving);
+    port.hold(mac, leaving ? 'leaving' : 'paused');
     if (leaving) this.leaving.set(textOf(mac), port);
     const { vif } = port;
     if (vif === null) return;
@@ -118,16 +118,11 @@ export class VifDesk implements DeskCalls {
 
   /** {@inheritDoc DeskCalls.warn} */
   async warn(mac: Uint8Array): Promise<void> {
-    const frame = this.announcement(mac);
+    const frame = this.broadcast(announcementOf(mac));
     if (frame === null) return;
     for (const port of this.nicPorts.values()) port.pretend(frame);
     frame.release();
     await new Promise<void>((resolve) => void this.domain.loop.after(WARN_MS, resolve));
-  }
-
-  /** {@inheritDoc DeskCalls.announced} */
-  announced(mac: Uint8Array, count: number, withinMs: number): Promise<boolean> {
-    return this.leaving.get(textOf(mac))?.announced(count, withinMs) ?? Promise.resolve(false);
   }
 
   /** {@inheritDoc DeskCalls.expect} */
@@ -138,19 +133,19 @@ export class VifDesk implements DeskCalls {
       this.leaving.delete(textOf(mac));
       this.ports.set(keyOf(guest, HANDLE), returned);
       returned.returned();
-    } else this.add(guest, HANDLE).hold(mac, true);
+    } else this.add(guest, HANDLE).hold(mac, 'expected');
     await this.announce(guest, mac);
   }
 
   /** {@inheritDoc DeskCalls.announce} */
   announce(guest: DomainId, mac: Uint8Array): Promise<void> {
-    const port = this.port(guest);
-    const frame = this.announcement(mac);
-    if (frame === null) return Promise.resolve(); // as many are on their way: one of them will do
-    port.input.deliver(frame);
-    port.input.flush();
-    frame.release();
+    this.send(this.port(guest), announcementOf(mac));
     return Promise.resolve();
+  }
+
+  /** {@inheritDoc DeskCalls.answered} */
+  answered(guest: DomainId, count: number, withinMs: number): Promise<boolean> {
+    return this.port(guest).answered(count, withinMs);
   }
 
   /** {@inheritDoc DeskCalls.leave} */
@@ -215,16 +210,31 @@ export class VifDesk implements DeskCalls {
       this.former[name] += port.statistics[name];
   }
 
-  private announcement(mac: Uint8Array): Frame | null {
+  /** Sends a broadcast in by a guest's port; not when too many are on their way: one of them will do. */
+  private send(port: VifPort, bytes: Uint8Array): void {
+    const frame = this.broadcast(bytes);
+    if (frame === null) return;
+    port.input.deliver(frame);
+    port.input.flush();
+    frame.release();
+  }
+
+  private broadcast(bytes: Uint8Array): Frame | null {
     const frame = this.announcements.allocate();
     if (frame === null) return null;
-    this.domain.memory.bytes.set(announcementOf(mac), frame.home);
+    this.domain.memory.bytes.set(bytes, frame.home);
     frame.describe(frame.home, ANNOUNCEMENT_BYTES);
     return frame;
   }
 
   private add(guest: DomainId, handle: number): VifPort {
-    const port = new VifPort(this.domain, this.bridge, `vif${guest}.${handle}`, this.backlog);
+    const port = new VifPort(
+      this.domain,
+      this.bridge,
+      `vif${guest}.${handle}`,
+      this.backlog,
+      (leaving, mac) => this.send(leaving, farewellOf(mac)),
+    );
     this.ports.set(keyOf(guest, handle), port);
     return port;
   }

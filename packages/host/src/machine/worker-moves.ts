@@ -25,7 +25,7 @@ function deskOf(driver: DomainWorker): DeskCalls {
   return {
     hold: (guest, mac, leaving) => ask('hold', guest, mac, leaving),
     warn: (mac) => ask('warn', mac),
-    announced: (mac, count, withinMs) => ask('announced', mac, count, withinMs),
+    answered: (guest, count, withinMs) => ask('answered', guest, count, withinMs),
     expect: (guest, mac) => ask('expect', guest, mac),
     announce: (guest, mac) => ask('announce', guest, mac),
     leave: (mac) => ask('leave', mac),

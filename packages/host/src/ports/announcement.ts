@@ -1,8 +1,10 @@
 /**
- * Says where an address is: the broadcast by which bridges and plugins learn that a guest has moved in.
+ * Says where an address is: the broadcast by which bridges and plugins learn that a guest has moved in, and the one by
+ * which the host that it left answers.
  *
- * A reverse ARP request (RFC 903), as the hypervisors of the field send it on behalf of a guest whose IP addresses
- * they do not know: any frame from the address would do, and this one asks nobody for an answer.
+ * An announcement is a reverse ARP request (RFC 903), as the hypervisors of the field send it on behalf of a guest
+ * whose IP addresses they do not know: any frame from the address would do, and this one asks nobody for an answer.
+ * A farewell is a reverse ARP reply about the same address, from one of its own, so that no bridge learns the wrong way.
  */
 import type { Frame } from '@netaccel/core-hooks';
 import { macHigh, macLow } from '@netaccel/nic-vi';
@@ -12,29 +14,58 @@ export const ANNOUNCEMENT_BYTES = 60;
 const ETHERTYPE = 12;
 const RARP_HIGH = 0x80;
 const RARP_LOW = 0x35;
-/** Hardware type Ethernet, protocol IPv4, lengths 6 and 4, operation "request reverse". */
-const REQUEST = [RARP_HIGH, RARP_LOW, 0, 1, 8, 0, 6, 4, 0, 3];
-/** Where the sender's and the target's hardware addresses are. */
+/** Operations "request reverse" and "reply reverse". */
+const REQUEST = 3;
+const REPLY = 4;
+/** Where the operation, and the sender's and the target's hardware addresses are. */
+const OPERATION = 20;
 const SENDER = 22;
 const TARGET = 32;
+/** Of an address's first byte: given out locally, and the bit that makes a farewell's sender differ from its guest. */
+const LOCAL_BIT = 2;
+const OTHER_BIT = 4;
 
 /** The announcement of `mac`. */
 export function announcementOf(mac: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(ANNOUNCEMENT_BYTES);
-  bytes.fill(0xff, 0, 6);
-  for (const at of [6, SENDER, TARGET]) bytes.set(mac, at);
-  bytes.set(REQUEST, ETHERTYPE);
-  return bytes;
+  return rarp(REQUEST, mac, mac);
+}
+
+/** The farewell of `mac`. */
+export function farewellOf(mac: Uint8Array): Uint8Array {
+  const sender = Uint8Array.from(mac);
+  sender[0] = (sender[0]! ^ OTHER_BIT) | LOCAL_BIT;
+  return rarp(REPLY, sender, mac);
 }
 
 /** Whether a frame is an announcement of the address that the two words are. */
 export function isAnnouncementOf(bytes: Uint8Array, frame: Frame, high: number, low: number): boolean {
+  return isRarp(bytes, frame, REQUEST, high, low);
+}
+
+/** Whether a frame is a farewell of the address that the two words are. */
+export function isFarewellOf(bytes: Uint8Array, frame: Frame, high: number, low: number): boolean {
+  return isRarp(bytes, frame, REPLY, high, low);
+}
+
+function rarp(operation: number, sender: Uint8Array, target: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(ANNOUNCEMENT_BYTES);
+  bytes.fill(0xff, 0, 6);
+  for (const at of [6, SENDER]) bytes.set(sender, at);
+  bytes.set(target, TARGET);
+  // Hardware type Ethernet, protocol IPv4, lengths 6 and 4.
+  bytes.set([RARP_HIGH, RARP_LOW, 0, 1, 8, 0, 6, 4, 0, operation], ETHERTYPE);
+  return bytes;
+}
+
+function isRarp(bytes: Uint8Array, frame: Frame, operation: number, high: number, low: number): boolean {
   const at = frame.address;
   return (
-    frame.length >= TARGET &&
+    frame.length >= TARGET + 6 &&
     bytes[at + ETHERTYPE] === RARP_HIGH &&
     bytes[at + ETHERTYPE + 1] === RARP_LOW &&
-    macHigh(bytes, at + 6) === high &&
-    macLow(bytes, at + 6) === low
+    bytes[at + OPERATION] === 0 &&
+    bytes[at + OPERATION + 1] === operation &&
+    macHigh(bytes, at + TARGET) === high &&
+    macLow(bytes, at + TARGET) === low
   );
 }

@@ -2,8 +2,11 @@
  * A vif's port of its host's bridge: the way from the bridge to netback, which can be held while the guest is away.
  *
  * Open, a frame goes straight through. Held, frames for the guest are kept in order, the bridge leads all of them here
- * whatever it learns meanwhile, and announcements of the guest's address from elsewhere are counted: on one path of
- * bridges nothing that was sent before such an announcement comes after it. Owned by the vif desk.
+ * whatever it learns meanwhile, and a guest's old port answers each announcement of its new one with a farewell: on one
+ * path of bridges nothing that was sent before either comes after it.
+ *
+ * Group frames come to both ports of a guest on its way, and one of them keeps them: the old one until it says
+ * farewell, the new one what comes behind that. Owned by the vif desk.
  */
 import { PAGE_BYTES, FramePool } from '@netaccel/core-hooks';
 import type { Address, Frame, FrameSink } from '@netaccel/core-hooks';
@@ -11,7 +14,7 @@ import type { Limits, Netback } from '@netaccel/netback';
 import { macHigh, macLow } from '@netaccel/nic-vi';
 import { MachineError } from '@netaccel/xen';
 import type { Domain } from '@netaccel/xen';
-import { isAnnouncementOf } from './announcement.js';
+import { isAnnouncementOf, isFarewellOf } from './announcement.js';
 import type { Bridge, BridgePort } from './bridge.js';
 import { HeldFrames } from './held-frames.js';
 import type { HeldFrame } from './held-frames.js';
@@ -35,7 +38,7 @@ export interface VifPortStatistics {
   held: number;
   /** Frames that came while it was held and full: lost. */
   holdFull: number;
-  /** Group frames that came while the guest was on its way to another host: its port there has its own copies. */
+  /** Group frames that were not this port's to keep, but the guest's other one's on its way to or from there. */
   holdGroup: number;
   /** Frames that waited when the port was closed, with nobody to deliver them to: lost. */
   holdAbandoned: number;
@@ -51,6 +54,12 @@ export function noVifPortStatistics(): VifPortStatistics {
 /** What netback lets wait per queue of a vif. */
 export type Backlog = Pick<Limits, 'backlogFrames' | 'backlogBytes'>;
 
+/**
+ * Why a port is held. `paused`: the guest comes back to it. `leaving`: it goes to another host. `expected`: it comes
+ * from one.
+ */
+export type Hold = 'paused' | 'leaving' | 'expected';
+
 /** The port. */
 export class VifPort implements FrameSink {
   /** The vif, or null before it serves and after it is gone. */
@@ -58,14 +67,18 @@ export class VifPort implements FrameSink {
   /** Counters. */
   readonly statistics = noVifPortStatistics();
   private held: HeldFrames | null = null;
+  private leaving = false;
+  /** Whether group frames are this port's to keep. */
   private groups = true;
   /** Of what waits: the frames that came before the guest went and came back. */
   private before = 0;
-  private announcements = 0;
+  /** Farewells of the guest's other port since it is expected here. */
+  private farewells = 0;
   private readonly waiting = new Set<() => void>();
   private readonly whenSettled: (() => void)[] = [];
   private readonly port: BridgePort;
-  // The guest's address, known from the first hold on.
+  // The guest's address, known from the first hold on; also as the two words of a bridge's table.
+  private mac: Uint8Array = new Uint8Array(6);
   private high = 0;
   private low = 0;
 
@@ -74,12 +87,14 @@ export class VifPort implements FrameSink {
    * @param bridge what it is a port of.
    * @param name its name there.
    * @param backlog what netback lets wait for the guest.
+   * @param sayFarewell sends the guest's farewell in by this port: its group frames are its new port's from there on.
    */
   constructor(
     private readonly domain: Domain,
     private readonly bridge: Bridge,
     readonly name: string,
     private readonly backlog: Backlog,
+    private readonly sayFarewell: (port: VifPort, mac: Uint8Array) => void,
   ) {
     this.port = bridge.attach(name, this);
   }
@@ -109,27 +124,32 @@ export class VifPort implements FrameSink {
   /**
    * From here on frames wait.
    * @param mac the guest's address: the bridge leads its frames here, whatever it learns.
-   * @param groups whether group frames do, too: not when another port takes the guest's copies of them.
+   * @param why what becomes of the guest.
    */
-  hold(mac: Uint8Array, groups: boolean): void {
+  hold(mac: Uint8Array, why: Hold): void {
     this.held ??= new HeldFrames(this.domain.memory);
-    this.groups = groups;
+    this.leaving = why === 'leaving';
+    if (why === 'expected') this.groups = false;
+    this.mac = mac;
     this.high = macHigh(mac, 0);
     this.low = macLow(mac, 0);
     this.bridge.pin(this.high, this.low, this.port);
   }
 
-  /** The guest that had left is back: what other ports held for it belongs between what waits now and what comes. */
+  /**
+   * The guest that had left is back: what other ports held for it belongs between what waits now and what comes. Its
+   * group frames are still this port's, or become so with the other one's farewell.
+   */
   returned(): void {
-    this.groups = true;
+    this.leaving = false;
     this.before = this.waitingFrames;
   }
 
-  /** Resolves when the guest's address was announced from elsewhere `count` times since the hold: whether in time. */
-  announced(count: number, withinMs: number): Promise<boolean> {
+  /** Resolves when `count` farewells have come from the port where an expected guest was: whether in time. */
+  answered(count: number, withinMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       const look = (): void => {
-        if (this.announcements < count) return;
+        if (this.farewells < count) return;
         end(true);
       };
       const end = (inTime: boolean): void => {
@@ -171,7 +191,9 @@ export class VifPort implements FrameSink {
     }
     this.bridge.unpin(this.high, this.low);
     this.held = null;
-    this.announcements = 0;
+    this.farewells = 0;
+    this.leaving = false;
+    this.groups = true;
     this.tellSettled();
   }
 
@@ -180,7 +202,7 @@ export class VifPort implements FrameSink {
    * leaves goes after it to its new host: its plugin here, which has to be done before it can leave, waits for none of it.
    */
   settled(): Promise<void> {
-    return this.held === null || !this.groups
+    return this.held === null || this.leaving
       ? Promise.resolve()
       : new Promise((resolve) => void this.whenSettled.push(resolve));
   }
@@ -249,7 +271,15 @@ export class VifPort implements FrameSink {
     const { bytes } = this.domain.memory;
     if ((bytes[frame.address]! & GROUP_BIT) !== 0) {
       if (isAnnouncementOf(bytes, frame, this.high, this.low)) {
-        this.announcements++;
+        if (!this.leaving) return;
+        this.groups = false;
+        this.sayFarewell(this, this.mac);
+        return;
+      }
+      if (isFarewellOf(bytes, frame, this.high, this.low)) {
+        if (this.leaving) return;
+        this.groups = true;
+        this.farewells++;
         for (const look of [...this.waiting]) look();
         return;
       }
