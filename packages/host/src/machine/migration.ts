@@ -178,6 +178,7 @@ async function answered(guest: MigrationGuest, to: MigrationHost, sent: number):
 /**
  * The guest is connected on its old host again, and what waited for it is delivered, wherever that was. A guest that
  * cannot connect there either finds its way open, too, whenever somebody connects it.
+ * @throws the first of what failed.
  */
 async function goBack(
   guest: MigrationGuest,
@@ -186,25 +187,39 @@ async function goBack(
   plugged: boolean,
 ): Promise<void> {
   const moved = guest.host !== from.name;
-  try {
-    if (moved) {
-      // The same way again: what came to the new host meanwhile waits there, and follows.
-      await to.desk.hold(guest.id, guest.mac, true);
-      await guest.suspend();
-      await to.removeVif(guest.id);
-      await arrive(guest, from);
-      return;
-    }
-    if (!plugged) {
-      await from.desk.expect(guest.id, guest.mac);
-      await from.createVif(guest.id);
-    }
-    await guest.resume(RESUME_MS);
-  } finally {
-    const [here, there] = guest.host === from.name ? [from, to] : [to, from];
-    const { frames } = moved ? await there.desk.leave(guest.mac) : { frames: [] };
-    await here.desk.open(guest.id, frames);
+  const failed: unknown[] = [];
+  const note = (error: unknown): void => void failed.push(error);
+  await (moved ? returnTo(guest, from, to) : resumeOn(guest, from, plugged)).catch(note);
+  const [here, there] = guest.host === from.name ? [from, to] : [to, from];
+  await openFor(guest, here, moved ? there : null).catch(note);
+  if (failed.length > 0) throw failed[0];
+}
+
+/** It had got to the new host: the same way again. What came there meanwhile waits there, and follows. */
+async function returnTo(guest: MigrationGuest, from: MigrationHost, to: MigrationHost): Promise<void> {
+  await to.desk.hold(guest.id, guest.mac, true);
+  await guest.suspend();
+  await to.removeVif(guest.id);
+  await arrive(guest, from);
+}
+
+/** It never left; its vif may have gone. */
+async function resumeOn(guest: MigrationGuest, from: MigrationHost, plugged: boolean): Promise<void> {
+  if (!plugged) {
+    await from.desk.expect(guest.id, guest.mac);
+    await from.createVif(guest.id);
   }
+  await guest.resume(RESUME_MS);
+}
+
+/** Opens its port where it is; what waits where it is not any more is delivered there first. */
+async function openFor(
+  guest: MigrationGuest,
+  here: MigrationHost,
+  there: MigrationHost | null,
+): Promise<void> {
+  const { frames } = there === null ? { frames: [] } : await there.desk.leave(guest.mac);
+  await here.desk.open(guest.id, frames);
 }
 
 function messageOf(error: unknown): string {
