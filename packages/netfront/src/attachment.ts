@@ -157,7 +157,7 @@ export class Attachment {
   /** Adds its totals. */
   addTotals(into: AcceleratorStatistics): void {
     if (this.told !== null) addTotals(into, this.told);
-    else this.hooks?.statistics(into);
+    else if (this.hooks !== null) addTotals(into, this.share!.now(this.hooks));
   }
 
   /** Nobody wants it any more: {@link attach} does not wait for its probe. What that makes late is removed. */
@@ -190,7 +190,7 @@ export class Attachment {
       if (outcome.how === 'late') connection.transmit.giveUpOrder();
     }
     // Its word on what it moved; then no data hook any more.
-    const told = (this.told = this.share!.final(hooks));
+    const told = (this.told = this.share!.now(hooks));
     connection.unhook();
     onStep();
     await this.publish(XenbusState.Closing);

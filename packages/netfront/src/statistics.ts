@@ -20,31 +20,33 @@ export function addTotals(into: AcceleratorStatistics, totals: AcceleratorStatis
 /** What one attachment moved: by the plugin's word, and by this driver's own count for a plugin at fault. */
 export class FastShare {
   private readonly before: Counters;
+  /** What the plugin said when it was asked last, before any fault. */
+  private said = zeroTotals();
 
   /** @param counters the device's totals, at the moment of attachment. */
   constructor(private readonly counters: Counters) {
     this.before = Object.assign({}, counters);
   }
 
-  /** The totals before the hooks are cleared. */
-  final(hooks: Hooks): AcceleratorStatistics {
+  /** The totals until now, while the hooks are live. They never go back. */
+  now(hooks: Hooks): AcceleratorStatistics {
     const totals = zeroTotals();
     hooks.statistics(totals);
-    if (hooks.fault === null) return totals;
-    const { counters, before } = this;
+    if (hooks.fault === null) return (this.said = totals);
+    const { counters, before, said } = this;
     return {
       txFrames: counters.fastSent - before.fastSent,
       txBytes: counters.fastSentBytes - before.fastSentBytes,
       rxFrames: counters.fastReceived - before.fastReceived,
       rxBytes: counters.fastReceivedBytes - before.fastReceivedBytes,
-      txErrors: 0,
-      rxErrors: 0,
+      txErrors: said.txErrors,
+      rxErrors: said.rxErrors,
     };
   }
 
   /**
    * The last totals, after `remove`. What arrived and was let go of only the plugin knows, also one at fault.
-   * @param told what {@link final} said.
+   * @param told what {@link now} said before the hooks were cleared.
    */
   last(told: AcceleratorStatistics, hooks: Hooks): AcceleratorStatistics {
     const word = hooks.lastWord();

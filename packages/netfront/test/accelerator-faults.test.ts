@@ -196,6 +196,33 @@ describe('containment', () => {
     await end(all);
   });
 
+  test('the totals do not go back while it is taken down', async () => {
+    const all = await live();
+    const { lab, plugin } = all;
+    const { device } = plugin;
+    const totals = (): AcceleratorStatistics => ({ ...lab.front.statistics().accelerated });
+    lab.send(tcpFrame(1, 1));
+    device.arrive(tcpFrame(1, 2, 100));
+    device.complete();
+    await lab.settle();
+    device.totals.rxErrors = 2;
+    const before = totals();
+    expect(before).toMatchObject({ txFrames: 1, rxFrames: 1, rxErrors: 2 });
+    const during: AcceleratorStatistics[] = [];
+    device.onRemove = () => {
+      during.push(totals());
+      return Promise.resolve();
+    };
+    device.answer = throwing;
+    lab.send(tcpFrame(1, 3));
+    during.push(totals());
+    await lab.settle();
+    expect(device.removed).toBe(true);
+    expect(during).toEqual([before, before]);
+    expect(totals()).toEqual(before);
+    await end(all);
+  });
+
   test('what it moved before the fault stays in the totals', async () => {
     const all = await live();
     const { lab, plugin } = all;
