@@ -26,7 +26,6 @@
  */
 import type { DomainId } from '@netaccel/xen';
 import type { DeskCalls } from './vif-desk.js';
-import type { VifPortStatistics } from '../ports/vif-port.js';
 
 /** How long an announcement and its answer may take; hosts that share no wire wait for so long in vain. */
 const ANNOUNCE_MS = 500;
@@ -64,7 +63,7 @@ export interface MigrationReport {
   readonly pauseMs: number;
   /** Frames that waited at the old host and were delivered after the move. */
   readonly carried: number;
-  /** Frames lost on the way, by reason; all zero when the pause was short enough for the holds. */
+  /** Frames lost on the way, by reason; of group frames the most that it can have been. */
   readonly lost: Readonly<Record<'holdFull' | 'holdGroup' | 'txUnanswered', number>>;
   /** Whether the old host answered both announcements in time: else nothing is promised about order. */
   readonly announced: boolean;
@@ -137,14 +136,19 @@ export async function migrateGuest(
     });
   }
   const { frames, statistics } = await from.desk.leave(guest.mac);
-  await to.desk.open(guest.id, frames);
+  const opened = await to.desk.open(guest.id, frames);
   return {
     guest: guest.name,
     from: from.name,
     to: to.name,
     pauseMs: clock.now() - pausedAt,
     carried: frames.length,
-    lost: { ...lossesOf(statistics), txUnanswered },
+    lost: {
+      holdFull: statistics.holdFull + opened.holdFull,
+      // One that neither kept is in both counters; so are those that the other one kept, in one of them.
+      holdGroup: Math.min(statistics.holdGroup, opened.holdGroup),
+      txUnanswered,
+    },
     announced,
   };
 }
@@ -224,8 +228,4 @@ async function openFor(
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function lossesOf({ holdFull, holdGroup }: Readonly<VifPortStatistics>) {
-  return { holdFull, holdGroup };
 }

@@ -52,8 +52,11 @@ export interface DeskCalls {
   answered(guest: DomainId, count: number, withinMs: number): Promise<boolean>;
   /** A guest that was held has left: its port goes, and what waited with it. */
   leave(mac: Uint8Array): Promise<LeftPort>;
-  /** A guest that was held or expected is there: what waits is delivered behind `earlier`, and the port is open. */
-  open(guest: DomainId, earlier: readonly HeldFrame[]): Promise<void>;
+  /**
+   * A guest that was held or expected is there: what waits is delivered behind `earlier`, and the port is open.
+   * @returns the port's counters then.
+   */
+  open(guest: DomainId, earlier: readonly HeldFrame[]): Promise<Readonly<VifPortStatistics>>;
   /** Resolves when netback has let go of the guest's vif, whose directory is removed, or after a time. */
   gone(guest: DomainId): Promise<void>;
 }
@@ -159,10 +162,11 @@ export class VifDesk implements DeskCalls {
   }
 
   /** {@inheritDoc DeskCalls.open} */
-  open(guest: DomainId, earlier: readonly HeldFrame[]): Promise<void> {
+  async open(guest: DomainId, earlier: readonly HeldFrame[]): Promise<Readonly<VifPortStatistics>> {
     const port = this.port(guest);
     for (const [mac, leaving] of this.leaving) if (leaving === port) this.leaving.delete(mac);
-    return port.open(earlier);
+    await port.open(earlier);
+    return { ...port.statistics };
   }
 
   /** {@inheritDoc DeskCalls.gone} */

@@ -208,6 +208,8 @@ describe.each([
       const arrived = (kind: Map<number, number[]>) =>
         [...kind.values()].reduce((n, { length }) => n + length, 0);
       expect(arrived(unicast), where).toBe(sent.unicast);
+      if (report !== null)
+        expect(sent.group - arrived(group), where).toBeLessThanOrEqual(report.lost.holdGroup);
       groups = { sent: groups.sent + sent.group, arrived: groups.arrived + arrived(group) };
     }
     // Few group frames are lost: those that cross with the hand-over.
