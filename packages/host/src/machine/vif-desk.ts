@@ -8,7 +8,7 @@ import { FramePool, PAGE_BYTES } from '@netaccel/core-hooks';
 import type { Frame } from '@netaccel/core-hooks';
 import type { VifName, VifNetwork } from '@netaccel/netback';
 import type { Domain, DomainId } from '@netaccel/xen';
-import { ANNOUNCEMENT_BYTES, announcementOf, farewellOf } from '../ports/announcement.js';
+import { ANNOUNCEMENT_BYTES, announcementOf } from '../ports/announcement.js';
 import type { Bridge } from '../ports/bridge.js';
 import type { HeldFrame } from '../ports/held-frames.js';
 import type { NicPort } from '../ports/nic-port.js';
@@ -237,7 +237,7 @@ export class VifDesk implements DeskCalls {
       this.bridge,
       `vif${guest}.${handle}`,
       this.backlog,
-      (leaving, mac) => this.send(leaving, farewellOf(mac)),
+      (leaving, farewell) => this.send(leaving, farewell),
     );
     this.ports.set(keyOf(guest, handle), port);
     return port;

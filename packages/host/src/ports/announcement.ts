@@ -7,20 +7,17 @@
  * A farewell is a reverse ARP reply about the same address, from one of its own, so that no bridge learns the wrong way.
  */
 import type { Frame } from '@netaccel/core-hooks';
-import { macHigh, macLow } from '@netaccel/nic-vi';
 
 /** Bytes of an announcement: the shortest Ethernet frame. */
 export const ANNOUNCEMENT_BYTES = 60;
-const ETHERTYPE = 12;
-const RARP_HIGH = 0x80;
-const RARP_LOW = 0x35;
 /** Operations "request reverse" and "reply reverse". */
 const REQUEST = 3;
 const REPLY = 4;
-/** Where the operation, and the sender's and the target's hardware addresses are. */
-const OPERATION = 20;
+/** Where the type, the sender's and the target's hardware addresses are, and what follows the target's IP address. */
+const ETHERTYPE = 12;
 const SENDER = 22;
 const TARGET = 32;
+const RARP_END = 42;
 /** Of an address's first byte: given out locally, and the bit that makes a farewell's sender differ from its guest. */
 const LOCAL_BIT = 2;
 const OTHER_BIT = 4;
@@ -37,14 +34,14 @@ export function farewellOf(mac: Uint8Array): Uint8Array {
   return rarp(REPLY, sender, mac);
 }
 
-/** Whether a frame is an announcement of the address that the two words are. */
-export function isAnnouncementOf(bytes: Uint8Array, frame: Frame, high: number, low: number): boolean {
-  return isRarp(bytes, frame, REQUEST, high, low);
-}
-
-/** Whether a frame is a farewell of the address that the two words are. */
-export function isFarewellOf(bytes: Uint8Array, frame: Frame, high: number, low: number): boolean {
-  return isRarp(bytes, frame, REPLY, high, low);
+/**
+ * Whether a frame is that announcement or farewell, to the letter: its sender's address too, so that a guest which is held
+ * to its own address cannot say either of another one.
+ */
+export function isSaid(bytes: Uint8Array, frame: Frame, said: Uint8Array): boolean {
+  if (frame.length < RARP_END) return false;
+  for (let i = 0; i < RARP_END; i++) if (bytes[frame.address + i] !== said[i]) return false;
+  return true;
 }
 
 function rarp(operation: number, sender: Uint8Array, target: Uint8Array): Uint8Array {
@@ -52,20 +49,7 @@ function rarp(operation: number, sender: Uint8Array, target: Uint8Array): Uint8A
   bytes.fill(0xff, 0, 6);
   for (const at of [6, SENDER]) bytes.set(sender, at);
   bytes.set(target, TARGET);
-  // Hardware type Ethernet, protocol IPv4, lengths 6 and 4.
-  bytes.set([RARP_HIGH, RARP_LOW, 0, 1, 8, 0, 6, 4, 0, operation], ETHERTYPE);
+  // RARP; hardware type Ethernet, protocol IPv4, lengths 6 and 4.
+  bytes.set([0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, operation], ETHERTYPE);
   return bytes;
-}
-
-function isRarp(bytes: Uint8Array, frame: Frame, operation: number, high: number, low: number): boolean {
-  const at = frame.address;
-  return (
-    frame.length >= TARGET + 6 &&
-    bytes[at + ETHERTYPE] === RARP_HIGH &&
-    bytes[at + ETHERTYPE + 1] === RARP_LOW &&
-    bytes[at + OPERATION] === 0 &&
-    bytes[at + OPERATION + 1] === operation &&
-    macHigh(bytes, at + TARGET) === high &&
-    macLow(bytes, at + TARGET) === low
-  );
 }

@@ -14,7 +14,7 @@ import type { Limits, Netback } from '@netaccel/netback';
 import { macHigh, macLow } from '@netaccel/nic-vi';
 import { MachineError } from '@netaccel/xen';
 import type { Domain } from '@netaccel/xen';
-import { isAnnouncementOf, isFarewellOf } from './announcement.js';
+import { announcementOf, farewellOf, isSaid } from './announcement.js';
 import type { Bridge, BridgePort } from './bridge.js';
 import { HeldFrames } from './held-frames.js';
 import type { HeldFrame } from './held-frames.js';
@@ -77,8 +77,9 @@ export class VifPort implements FrameSink {
   private readonly waiting = new Set<() => void>();
   private readonly whenSettled: (() => void)[] = [];
   private readonly port: BridgePort;
-  // The guest's address, known from the first hold on; also as the two words of a bridge's table.
-  private mac: Uint8Array = new Uint8Array(6);
+  // Known from the first hold on: what is said of the guest's address, and its two words in a bridge's table.
+  private announcement: Uint8Array = new Uint8Array(0);
+  private farewell: Uint8Array = new Uint8Array(0);
   private high = 0;
   private low = 0;
 
@@ -94,7 +95,7 @@ export class VifPort implements FrameSink {
     private readonly bridge: Bridge,
     readonly name: string,
     private readonly backlog: Backlog,
-    private readonly sayFarewell: (port: VifPort, mac: Uint8Array) => void,
+    private readonly sayFarewell: (port: VifPort, farewell: Uint8Array) => void,
   ) {
     this.port = bridge.attach(name, this);
   }
@@ -130,7 +131,8 @@ export class VifPort implements FrameSink {
     this.held ??= new HeldFrames(this.domain.memory);
     this.leaving = why === 'leaving';
     if (why === 'expected') this.groups = false;
-    this.mac = mac;
+    this.announcement = announcementOf(mac);
+    this.farewell = farewellOf(mac);
     this.high = macHigh(mac, 0);
     this.low = macLow(mac, 0);
     this.bridge.pin(this.high, this.low, this.port);
@@ -270,13 +272,13 @@ export class VifPort implements FrameSink {
   private keep(frame: Frame, held: HeldFrames): void {
     const { bytes } = this.domain.memory;
     if ((bytes[frame.address]! & GROUP_BIT) !== 0) {
-      if (isAnnouncementOf(bytes, frame, this.high, this.low)) {
+      if (isSaid(bytes, frame, this.announcement)) {
         if (!this.leaving) return;
         this.groups = false;
-        this.sayFarewell(this, this.mac);
+        this.sayFarewell(this, this.farewell);
         return;
       }
-      if (isFarewellOf(bytes, frame, this.high, this.low)) {
+      if (isSaid(bytes, frame, this.farewell)) {
         if (this.leaving) return;
         this.groups = true;
         this.farewells++;
