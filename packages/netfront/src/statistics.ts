@@ -28,7 +28,7 @@ export class FastShare {
     this.before = Object.assign({}, counters);
   }
 
-  /** The totals until now, while the hooks are live. They never go back. */
+  /** The totals until now, while the hooks are live. A fault does not take back what was said before it. */
   now(hooks: Hooks): AcceleratorStatistics {
     const totals = zeroTotals();
     hooks.statistics(totals);

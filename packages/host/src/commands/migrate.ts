@@ -81,7 +81,7 @@ function show(moved: MigrationReport, guest: GuestReport, host: HostReport): voi
   if (lost.length > 0) console.log(`lost: ${lost.map(([why, frames]) => `${frames} ${why}`).join(', ')}`);
   if (!moved.announced)
     console.log(
-      `${moved.from} has not seen ${moved.guest} on ${moved.to}: is there a wire between their bridges?`,
+      `${moved.from} has not answered that ${moved.guest} is on ${moved.to}: is there a wire between their bridges?`,
     );
   printTable(['guest', 'state', 'fast path'], [[nameOf(guest), vifState(guest), fastPath(guest, host)]]);
 }

@@ -29,7 +29,7 @@ import type { DeskCalls } from './vif-desk.js';
 
 /** How long an announcement and its answer may take; hosts that share no wire wait for so long in vain. */
 const ANNOUNCE_MS = 500;
-/** When no answer has come for so long, one of both was lost, as any frame may be on a busy wire: the next one follows. */
+/** No answer for so long: one of both was lost, as any frame may be on a busy wire, and the next one follows. */
 const ANNOUNCE_AGAIN_MS = 50;
 /** How long the guest may take to be connected on the new host. */
 const RESUME_MS = 8000;
@@ -145,15 +145,15 @@ export async function migrateGuest(
     carried: frames.length,
     lost: {
       holdFull: statistics.holdFull + opened.holdFull,
-      // One that neither kept is in both counters; so are those that the other one kept, in one of them.
-      holdGroup: Math.min(statistics.holdGroup, opened.holdGroup),
+      // One that neither kept is in both counters, with those that the other one kept; on one bridge each, it is in one.
+      holdGroup: (announced ? Math.min : Math.max)(statistics.holdGroup, opened.holdGroup),
       txUnanswered,
     },
     announced,
   };
 }
 
-/** The guest runs on the new host, behind a held port. Answers whether the old host has heard of it, twice. */
+/** The guest runs on the new host, behind a held port. Answers whether the old host has answered, twice. */
 async function arrive(guest: MigrationGuest, to: MigrationHost): Promise<boolean> {
   const id = await guest.move(to);
   await to.desk.expect(id, guest.mac);

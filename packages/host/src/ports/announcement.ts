@@ -35,8 +35,8 @@ export function farewellOf(mac: Uint8Array): Uint8Array {
 }
 
 /**
- * Whether a frame is that announcement or farewell, to the letter: its sender's address too, so that a guest which is held
- * to its own address cannot say either of another one.
+ * Whether a frame is that announcement or farewell, to the letter: its sender's address too, so that a guest which is
+ * held to its own address cannot say either of another one.
  */
 export function isSaid(bytes: Uint8Array, frame: Frame, said: Uint8Array): boolean {
   if (frame.length < RARP_END) return false;

@@ -102,8 +102,12 @@ class Host implements MigrationHost {
   }
 }
 
-/** Moves a guest under traffic of both hosts; `broken`: it cannot connect on the new host, and goes back. */
-async function move(seed: number, broken: boolean) {
+/**
+ * Moves a guest under traffic of both hosts.
+ * @param broken it cannot connect on the new host, and goes back.
+ * @param joined whether the hosts' link delivers.
+ */
+async function move(seed: number, broken: boolean, joined = true) {
   const random = new Random(seed);
   const clock = new VirtualClock();
   // Whatever takes its time ends when chance says.
@@ -132,11 +136,12 @@ async function move(seed: number, broken: boolean) {
         break;
       case 2:
       case 3:
+        if (!joined) break;
         for (let n = random.below(6); n > 0 && host.onLink.length > 0; n--)
           hosts[1 - at]!.arrive(host.onLink.shift()!);
         break;
       case 4:
-        clock.advance(random.below(10) / 100);
+        clock.advance(random.below(10) / (joined ? 100 : 1));
         break;
       case 5:
         pending.splice(random.below(pending.length + 1), 1)[0]?.();
@@ -184,10 +189,10 @@ async function move(seed: number, broken: boolean) {
   });
   for (let n = 0; n < 50; n++) turn();
   // All that is under way arrives.
-  while (hosts.some(({ onLink }) => onLink.length > 0))
+  while (joined && hosts.some(({ onLink }) => onLink.length > 0))
     for (const [n, host] of hosts.entries())
       for (const bytes of host.onLink.splice(0)) hosts[1 - n]!.arrive(bytes);
-  return { unicast, group, sent, report: report as MigrationReport | null, guest };
+  return { unicast, group, sent, report: report as MigrationReport | null, guest, to };
 }
 
 const SEEDS = 150;
@@ -215,4 +220,15 @@ describe.each([
     // Few group frames are lost: those that cross with the hand-over.
     expect(groups.arrived / groups.sent).toBeGreaterThan(0.9);
   }, 60_000);
+});
+
+describe('a guest that is moved to a host without a link to its old one', () => {
+  it('loses what its new host did not know to be its own, and the report says so', async () => {
+    const { report, group, to } = await move(1, false, false);
+    expect(report?.announced).toBe(false);
+    expect(report?.lost.holdGroup).toBeGreaterThan(0);
+    expect(to.desk.describe()).toMatchObject([{ holdGroup: report?.lost.holdGroup }]);
+    for (const numbers of group.values())
+      expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
+  });
 });
